@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vttm model: the GPU itself, without QEMU. C interface.
+ *
+ * An embedder (QEMU's PCI shim, a unit test, a fuzzer) creates a model, gives it VRAM and a set of
+ * callbacks, forwards register accesses, and gets DMA requests and interrupts back.
+ *
+ * Threads. Register functions may be called from any thread, one or many at a time. Each engine has
+ * a worker thread of its own; DMA and witness callbacks come from it, interrupts from it or from
+ * within vttm_model_mmio_write(). No lock of the model is held during any callback.
+ * vttm_model_reset() and _destroy() wait for the workers: callbacks must not wait for the thread
+ * that calls them (in QEMU: must not take the big lock).
+ */
+#ifndef VTTM_MODEL_H
+#define VTTM_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/vttm_witness.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VTTM_MODEL_API 1u
+
+typedef struct vttm_model vttm_model;
+
+struct vttm_model_ops {
+	/*
+	 * Maps guest memory at bus address @addr. *@len is bytes wanted on entry and what could be
+	 * mapped contiguously on return (>= 1). Returns NULL if there is no RAM at @addr (MMIO and
+	 * the device's own BARs count as none). Thread-safe. Each mapping is undone by dma_unmap with
+	 * the same address, pointer, length and direction.
+	 */
+	void *(*dma_map)(void *opaque, uint64_t addr, uint64_t *len, int is_write);
+	void (*dma_unmap)(void *opaque, uint64_t addr, void *ptr, uint64_t len, int is_write);
+	/* Fires MSI-X @vector (VTTM_MSIX_*). */
+	void (*irq)(void *opaque, unsigned vector);
+	/* Tells that VRAM [offset, offset + len) was written (dirty tracking). May be NULL. */
+	void (*vram_dirty)(void *opaque, uint64_t offset, uint64_t len);
+	/* Appends @n records to the witness log. May be NULL. */
+	void (*witness)(void *opaque, const struct vttm_witness_record *rec, size_t n);
+	/* Called at start and end of each worker thread. May be NULL. */
+	void (*thread_enter)(void *opaque);
+	void (*thread_exit)(void *opaque);
+};
+
+struct vttm_model_config {
+	uint32_t api;          /* VTTM_MODEL_API of the embedder; another one is refused */
+	uint32_t tlb_entries;  /* per VM and engine; 0 = default (unbounded growth is refused) */
+	void *vram;            /* vram_size bytes, page aligned, lives until destroy */
+	uint64_t vram_size;    /* multiple of 2 MiB, 2 MiB .. 64 GiB */
+	uint64_t vram_visible; /* bytes of VRAM in BAR2, power of two, <= vram_size rounded up */
+};
+
+/*
+ * Returns a new model in reset state with its workers running, or NULL with a message in @err
+ * (always terminated when errlen > 0). @ops and @config are copied.
+ */
+vttm_model *vttm_model_create(const struct vttm_model_config *config,
+			      const struct vttm_model_ops *ops, void *opaque, char *err,
+			      size_t errlen);
+void vttm_model_destroy(vttm_model *m);
+
+/* Register access at byte offset @off of BAR0, @size 1, 2, 4 or 8 bytes (see vttm_regs.h). */
+uint64_t vttm_model_mmio_read(vttm_model *m, uint64_t off, unsigned size);
+void vttm_model_mmio_write(vttm_model *m, uint64_t off, uint64_t val, unsigned size);
+
+/* Cold reset: stops the engines, forgets VMs and TLBs, clears registers. VRAM keeps its bytes. */
+void vttm_model_reset(vttm_model *m);
+
+/*
+ * Stops engines between packets until resumed (VM stop, migration). Nests. Pausing waits for the
+ * packet chunk under way; while paused no DMA, witness or interrupt callback comes.
+ */
+void vttm_model_pause(vttm_model *m);
+void vttm_model_resume(vttm_model *m);
+
+/*
+ * Writes a JSON object with counters (engines: packets, bytes, busy_ns, fences; mmu: hits, misses,
+ * faults, stale; registers: bad_access) into @buf. Returns the length needed without the final NUL,
+ * as snprintf does.
+ */
+size_t vttm_model_stats_json(vttm_model *m, char *buf, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VTTM_MODEL_H */

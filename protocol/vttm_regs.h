@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vttm registers (BAR0), PCI identity and interrupts: the contract of device and driver.
+ *
+ * BAR0 is 64 KiB of 32-bit little-endian registers. An access must be 4 bytes wide and aligned, or
+ * 8 bytes wide, aligned, and on a _LO register (it then covers _LO and _HI). Any other access and
+ * any hole reads as 0 and ignores writes; the device counts it (VTTM_REG_BAD_ACCESS).
+ *
+ * RO: writes are ignored. RW: reads back what was written. W1C: writing a 1 bit clears it.
+ * Sizes are bytes, addresses are bytes. "Bus address" is what the driver gets from the DMA API.
+ */
+#ifndef VTTM_REGS_H
+#define VTTM_REGS_H
+
+/* PCI: class 0x0380 (display controller, other). The id belongs to QEMU's experimental range. */
+#define VTTM_PCI_VENDOR_ID 0x1b36
+#define VTTM_PCI_DEVICE_ID 0x10f7
+#define VTTM_PCI_REVISION 1
+#define VTTM_BAR_REGS 0
+#define VTTM_BAR_VRAM 2 /* 64-bit, prefetchable; size = VRAM_VISIBLE */
+#define VTTM_BAR_MSIX 4
+
+#define VTTM_REGS_SIZE 0x10000u
+
+/* --- Discovery ------------------------------------------------------------------------------ */
+#define VTTM_REG_MAGIC 0x0000u /* RO: VTTM_MAGIC */
+#define VTTM_MAGIC 0x4d545456u /* "VTTM" */
+#define VTTM_REG_ABI 0x0004u   /* RO: major << 16 | minor; a driver refuses an unknown major */
+#define VTTM_ABI_MAJOR 1u
+#define VTTM_ABI_MINOR 0u
+#define VTTM_REG_FEATURES_LO 0x0008u /* RO: VTTM_FEATURE_* */
+#define VTTM_REG_FEATURES_HI 0x000cu
+#define VTTM_FEATURE_STALE_DETECT (1u << 0) /* stale TLB use is detected and counted */
+#define VTTM_FEATURE_WITNESS (1u << 1)      /* the host keeps a witness log of stamp packets */
+#define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
+#define VTTM_REG_VRAM_SIZE_HI 0x0014u
+#define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
+#define VTTM_REG_VRAM_VISIBLE_HI 0x001cu
+#define VTTM_REG_NUM_ENGINES 0x0020u /* RO: 2 in ABI 1.0 */
+#define VTTM_REG_NUM_VMS 0x0024u     /* RO: VTTM_MAX_VMS */
+
+/* --- Device control ------------------------------------------------------------------------- */
+#define VTTM_REG_DEV_CTRL 0x0028u      /* RW */
+#define VTTM_DEV_CTRL_RESET (1u << 0)  /* self-clearing: all engines, VMs, TLBs, IRQ state */
+#define VTTM_REG_DEV_STATUS 0x002cu    /* RO */
+#define VTTM_DEV_STATUS_RESETTING (1u << 0) /* poll until clear after a reset */
+#define VTTM_REG_IRQ_STATUS 0x0030u    /* W1C: VTTM_IRQ_*; latched even while not enabled */
+#define VTTM_REG_IRQ_ENABLE 0x0034u    /* RW: a set bit lets its MSI-X vector fire */
+#define VTTM_IRQ_ERROR (1u << 0)
+#define VTTM_IRQ_ENGINE(e) (1u << (1 + (e)))
+#define VTTM_REG_TIMESTAMP_LO 0x0038u /* RO: device time, ns since creation; LO latches HI */
+#define VTTM_REG_TIMESTAMP_HI 0x003cu
+#define VTTM_REG_BAD_ACCESS 0x0040u /* RO: count of malformed register accesses */
+
+/* MSI-X vectors: 0 = error (fault, halted engine), 1 + e = engine e (FENCE packets with IRQ). */
+#define VTTM_MSIX_ERROR 0
+#define VTTM_MSIX_ENGINE(e) (1 + (e))
+#define VTTM_NUM_VECTORS 3
+
+/* --- Faults: the first one since FAULT_STATUS was cleared is latched, all are counted --------- */
+#define VTTM_REG_FAULT_STATUS 0x0050u /* W1C: bit 0 */
+#define VTTM_FAULT_STATUS_VALID (1u << 0)
+#define VTTM_REG_FAULT_INFO 0x0054u /* RO: reason[7:0] engine[11:8] access[12] vm[31:16] */
+#define VTTM_FAULT_INFO_REASON(i) ((i) & 0xffu)
+#define VTTM_FAULT_INFO_ENGINE(i) (((i) >> 8) & 0xfu)
+#define VTTM_FAULT_INFO_WRITE (1u << 12)
+#define VTTM_FAULT_INFO_VM(i) ((i) >> 16)
+#define VTTM_REG_FAULT_ADDR_LO 0x0058u /* RO: the VA (or bus address, VRAM offset) that faulted */
+#define VTTM_REG_FAULT_ADDR_HI 0x005cu
+#define VTTM_REG_FAULT_COUNT 0x0060u /* RO: faults since reset */
+#define VTTM_REG_STALE_COUNT 0x0064u /* RO: accesses through a stale translation since reset */
+
+enum vttm_fault_reason {
+	VTTM_FAULT_NONE = 0,
+	VTTM_FAULT_NOT_VALID = 1,     /* a table entry or leaf without VALID */
+	VTTM_FAULT_READ_ONLY = 2,     /* write through a leaf without WRITE */
+	VTTM_FAULT_RESERVED_BITS = 3, /* must-be-zero bits of an entry are set */
+	VTTM_FAULT_VA_RANGE = 4,      /* VA beyond 48 bits, or the range wraps */
+	VTTM_FAULT_VRAM_RANGE = 5,    /* VRAM offset beyond VRAM_SIZE */
+	VTTM_FAULT_BUS = 6,           /* system memory not there, or not RAM (own BARs, MMIO) */
+	VTTM_FAULT_NO_VM = 7,         /* the VM has no valid root, or its id is out of range */
+	VTTM_FAULT_BAD_PACKET = 8,    /* well-framed packet with bad operands */
+	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length: the engine halts */
+};
+
+/* --- TLB invalidation ------------------------------------------------------------------------
+ * Write START and PAGES (for RANGE), then CMD. Each CMD write adds one to what TLB_INV_DONE will
+ * reach; the driver polls until DONE has caught up (modulo 2^32). Then no engine uses a dropped
+ * translation any more, packets in flight included. The TLB never forgets by itself.
+ */
+#define VTTM_REG_TLB_INV_START_LO 0x0070u /* RW: first VA, 4 KiB aligned */
+#define VTTM_REG_TLB_INV_START_HI 0x0074u
+#define VTTM_REG_TLB_INV_PAGES 0x0078u /* RW: number of 4 KiB pages */
+#define VTTM_REG_TLB_INV_CMD 0x007cu   /* WO: scope[1:0], vm[31:16] */
+#define VTTM_TLB_INV_ALL 0u
+#define VTTM_TLB_INV_VM 1u
+#define VTTM_TLB_INV_RANGE 2u
+#define VTTM_TLB_INV_CMD(scope, vm) ((scope) | ((vm) << 16))
+#define VTTM_REG_TLB_INV_DONE 0x0080u /* RO: completed invalidations since reset */
+
+/* --- VMs: root of the page table (see vttm_pte.h) -------------------------------------------- */
+#define VTTM_MAX_VMS 256u
+#define VTTM_REG_VM_ROOT_LO(vm) (0x1000u + (vm) * 8u) /* RW: an entry in vttm_pte.h's format */
+#define VTTM_REG_VM_ROOT_HI(vm) (0x1004u + (vm) * 8u)
+
+/* --- Engines ---------------------------------------------------------------------------------- */
+#define VTTM_ENGINE_COPY 0u
+#define VTTM_ENGINE_STAMP 1u
+#define VTTM_NUM_ENGINES 2u
+#define VTTM_ENGINE_BASE(e) (0x4000u + (e) * 0x100u)
+
+#define VTTM_ENG_CTRL 0x00u             /* RW */
+#define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches packets only while set */
+#define VTTM_ENG_CTRL_RESET (1u << 1)   /* self-clearing: stops, HEAD = TAIL = 0, clears HALTED */
+#define VTTM_ENG_STATUS 0x04u           /* RO */
+#define VTTM_ENG_STATUS_IDLE (1u << 0)  /* HEAD == TAIL and no packet under way */
+#define VTTM_ENG_STATUS_HALTED (1u << 1) /* stopped by VTTM_FAULT_BAD_FRAMING; needs RESET */
+#define VTTM_ENG_STATUS_RESETTING (1u << 2) /* poll until clear after ENG_CTRL_RESET */
+#define VTTM_ENG_CLASS 0x08u            /* RO: enum vttm_engine_class */
+#define VTTM_ENG_RING_BASE_LO 0x10u     /* RW while disabled: bus address, 4 KiB aligned */
+#define VTTM_ENG_RING_BASE_HI 0x14u
+#define VTTM_ENG_RING_SIZE 0x18u        /* RW while disabled: bytes, power of two, 4 KiB..1 MiB */
+#define VTTM_ENG_HEAD 0x20u             /* RO: byte offset of the next packet to fetch */
+#define VTTM_ENG_TAIL 0x24u             /* RW, doorbell: byte offset behind the last packet */
+#define VTTM_ENG_LAST_FENCE_LO 0x28u    /* RO: sequence number of the last FENCE packet */
+#define VTTM_ENG_LAST_FENCE_HI 0x2cu
+#define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written or verified since reset */
+#define VTTM_ENG_BYTES_HI 0x34u
+#define VTTM_ENG_PACKETS 0x38u /* RO: packets done since reset */
+
+enum vttm_engine_class {
+	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL */
+	VTTM_CLASS_STAMP = 2, /* NOP, SET_VM, FENCE, STAMP_WRITE, STAMP_VERIFY */
+};
+
+#define VTTM_RING_MIN_SIZE 0x1000u
+#define VTTM_RING_MAX_SIZE 0x100000u
+
+#endif /* VTTM_REGS_H */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device's witness log: what the stamp engine did, for the host only (the guest never sees it).
+ *
+ * The file starts with struct vttm_witness_header, then fixed-size records in the order of the
+ * work. Neighbouring pages are merged into one record while everything but the page index and
+ * the address is equal and both go up together; a record may so stand for many pages.
+ */
+#ifndef VTTM_WITNESS_H
+#define VTTM_WITNESS_H
+
+#include "vttm_packets.h"
+
+#define VTTM_WITNESS_MAGIC 0x53544957u /* "WITS" */
+#define VTTM_WITNESS_VERSION 1u
+
+struct vttm_witness_header {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t record_size;
+	uint32_t rsvd;
+};
+
+enum vttm_witness_kind {
+	VTTM_WITNESS_WRITE = 1,  /* STAMP_WRITE wrote these pages */
+	VTTM_WITNESS_VERIFY = 2, /* STAMP_VERIFY read these pages; see stamp_class */
+	VTTM_WITNESS_STALE = 3,  /* an access used a stale translation; npages = 1 */
+	VTTM_WITNESS_FAULT = 4,  /* an access faulted; stamp_class holds enum vttm_fault_reason */
+};
+
+struct vttm_witness_record {
+	uint32_t kind;
+	uint32_t stamp_class; /* enum vttm_stamp_class of VERIFY */
+	uint32_t buffer;
+	uint32_t generation;
+	uint64_t page;   /* first page index in the buffer */
+	uint64_t npages; /* pages in this run */
+	uint64_t va;     /* of the first page */
+	uint64_t phys;   /* bus address or VRAM offset of the first page */
+	uint32_t space;  /* VTTM_SPACE_VRAM or VTTM_SPACE_SYSTEM */
+	uint32_t engine_vm; /* engine << 16 | vm */
+	uint64_t time_ns;   /* device time of the packet */
+};
+
+VTTM_STATIC_ASSERT(sizeof(struct vttm_witness_header) == 16, "witness header is 16 bytes");
+VTTM_STATIC_ASSERT(sizeof(struct vttm_witness_record) == 64, "witness record is 64 bytes");
+
+#endif /* VTTM_WITNESS_H */
