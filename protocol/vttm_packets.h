@@ -11,8 +11,9 @@
  *
  * Errors. Well-framed but wrong, or a fault on the way: the fault is recorded, the rest of the
  * packet is dropped, and packets are skipped up to the next FENCE, whose status tells (SET_VM is
- * still obeyed). Unknown opcode, an opcode of another engine class or a wrong length: the engine
- * halts (VTTM_ENG_STATUS_HALTED) until it is reset.
+ * still obeyed). A flag that an opcode does not define is a wrong operand. Unknown opcode, an
+ * opcode of another engine class or a wrong length: the engine halts (VTTM_ENG_STATUS_HALTED)
+ * until it is reset.
  */
 #ifndef VTTM_PACKETS_H
 #define VTTM_PACKETS_H
@@ -57,7 +58,10 @@ enum vttm_opcode {
 #define VTTM_PKT_SRC_OF(flags) (((flags) >> 2) & 3u)
 #define VTTM_PKT_FLAG_IRQ (1u << 4) /* FENCE: raise the engine's vector after the writeback */
 
-/* Makes @vm (below VTTM_MAX_VMS) current for the packets behind it. Privileged. */
+/*
+ * Makes @vm (below VTTM_MAX_VMS) current for the packets behind it. Privileged. After a reset of
+ * the engine, and after a SET_VM that was refused (VTTM_FAULT_NO_VM), none is current (VTTM_NO_VM).
+ */
 struct vttm_pkt_set_vm {
 	uint32_t hdr;
 	uint32_t vm;
@@ -66,6 +70,8 @@ struct vttm_pkt_set_vm {
 /*
  * Writes struct vttm_fence_value to bus address @addr (16-byte aligned), after the effects of all
  * earlier packets of the ring, and then sets VTTM_ENG_LAST_FENCE. Privileged.
+ * A FENCE that cannot be written is an error like any other: no LAST_FENCE, no interrupt, and the
+ * next FENCE tells.
  */
 struct vttm_pkt_fence {
 	uint32_t hdr;
@@ -80,7 +86,10 @@ struct vttm_fence_value {
 	uint32_t rsvd;
 };
 
-/* Copies @len bytes (1 .. 2^32), any alignment; ranges that overlap are refused if both spaces agree. */
+/*
+ * Copies @len bytes (1 .. 2^32), any alignment; ranges that overlap are refused if both spaces
+ * agree. (Different addresses may still lead to the same page: then what it holds is undefined.)
+ */
 struct vttm_pkt_copy {
 	uint32_t hdr;
 	uint32_t dst_lo, dst_hi;
@@ -98,7 +107,8 @@ struct vttm_pkt_fill {
 
 /*
  * STAMP_WRITE: stamps @npages (1 .. 2^20) pages from @va (page aligned) as pages
- * @page .. @page + npages - 1 of @buffer in @generation under @key (vttm_stamp.h).
+ * @page .. @page + npages - 1 of @buffer in @generation under @key (vttm_stamp.h). @buffer and
+ * @generation are not 0, @page + npages - 1 does not wrap.
  * STAMP_VERIFY: checks them; writes struct vttm_stamp_result to @result, an address in the space
  * of VTTM_PKT_SRC (16-byte aligned, within one page). @result is 0 and ignored for STAMP_WRITE.
  * A bad page is no error of the packet: the fence status stays 0.

@@ -9,7 +9,9 @@
  *
  * The device caches leaves in a TLB that never forgets by itself: after clearing or changing a
  * valid entry the driver invalidates (VTTM_REG_TLB_INV_CMD) and waits before it reuses the page.
- * Invalid entries are never cached, so making an entry valid needs no invalidation.
+ * Invalid entries are never cached, so making an entry valid needs no invalidation. Rights, upper
+ * entries and the root count as the leaf does: adding WRITE or moving a table is a change. The
+ * other bits of an entry without VALID are the driver's.
  */
 #ifndef VTTM_PTE_H
 #define VTTM_PTE_H

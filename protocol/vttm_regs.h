@@ -6,7 +6,10 @@
  * 8 bytes wide, aligned, and on a _LO register (it then covers _LO and _HI). Any other access and
  * any hole reads as 0 and ignores writes; the device counts it (VTTM_REG_BAD_ACCESS).
  *
- * RO: writes are ignored. RW: reads back what was written. W1C: writing a 1 bit clears it.
+ * RO: writes are ignored. RW: reads back what was written. W1C: writing a 1 bit clears it. A value
+ * that a register cannot take, or a write at the wrong time, is ignored and counted too.
+ * Two 4-byte reads of a pair that the device changes (LAST_FENCE, BYTES, FAULT_ADDR) may tear: read
+ * 8 bytes, or read HI, LO, HI until both HI agree.
  * Sizes are bytes, addresses are bytes. "Bus address" is what the driver gets from the DMA API.
  */
 #ifndef VTTM_REGS_H
@@ -43,14 +46,19 @@
 #define VTTM_REG_DEV_CTRL 0x0028u      /* RW */
 #define VTTM_DEV_CTRL_RESET (1u << 0)  /* self-clearing: all engines, VMs, TLBs, IRQ state */
 #define VTTM_REG_DEV_STATUS 0x002cu    /* RO */
-#define VTTM_DEV_STATUS_RESETTING (1u << 0) /* poll until clear after a reset */
+/* Poll until clear after a reset; until then every write is ignored. */
+#define VTTM_DEV_STATUS_RESETTING (1u << 0)
 #define VTTM_REG_IRQ_STATUS 0x0030u    /* W1C: VTTM_IRQ_*; latched even while not enabled */
-#define VTTM_REG_IRQ_ENABLE 0x0034u    /* RW: a set bit lets its MSI-X vector fire */
+/*
+ * RW: a set bit lets its MSI-X vector fire: at each event, and at once if the bit is set while its
+ * status is latched.
+ */
+#define VTTM_REG_IRQ_ENABLE 0x0034u
 #define VTTM_IRQ_ERROR (1u << 0)
 #define VTTM_IRQ_ENGINE(e) (1u << (1 + (e)))
 #define VTTM_REG_TIMESTAMP_LO 0x0038u /* RO: device time, ns since creation; LO latches HI */
 #define VTTM_REG_TIMESTAMP_HI 0x003cu
-#define VTTM_REG_BAD_ACCESS 0x0040u /* RO: count of malformed register accesses */
+#define VTTM_REG_BAD_ACCESS 0x0040u /* RO: malformed or refused register accesses since reset */
 
 /* MSI-X vectors: 0 = error (fault, halted engine), 1 + e = engine e (FENCE packets with IRQ). */
 #define VTTM_MSIX_ERROR 0
@@ -65,7 +73,11 @@
 #define VTTM_FAULT_INFO_ENGINE(i) (((i) >> 8) & 0xfu)
 #define VTTM_FAULT_INFO_WRITE (1u << 12)
 #define VTTM_FAULT_INFO_VM(i) ((i) >> 16)
-#define VTTM_REG_FAULT_ADDR_LO 0x0058u /* RO: the VA (or bus address, VRAM offset) that faulted */
+/*
+ * RO: the address that faulted: of an access the VA (bus address, VRAM offset, if the packet named
+ * such a space); of BAD_PACKET, BAD_FRAMING and a SET_VM out of range the packet's bus address.
+ */
+#define VTTM_REG_FAULT_ADDR_LO 0x0058u
 #define VTTM_REG_FAULT_ADDR_HI 0x005cu
 #define VTTM_REG_FAULT_COUNT 0x0060u /* RO: faults since reset */
 #define VTTM_REG_STALE_COUNT 0x0064u /* RO: accesses through a stale translation since reset */
@@ -80,7 +92,7 @@ enum vttm_fault_reason {
 	VTTM_FAULT_BUS = 6,           /* system memory not there, or not RAM (own BARs, MMIO) */
 	VTTM_FAULT_NO_VM = 7,         /* the VM has no valid root, or its id is out of range */
 	VTTM_FAULT_BAD_PACKET = 8,    /* well-framed packet with bad operands */
-	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length: the engine halts */
+	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length, bad TAIL: the engine halts */
 };
 
 /* --- TLB invalidation ------------------------------------------------------------------------
@@ -92,7 +104,7 @@ enum vttm_fault_reason {
 #define VTTM_REG_TLB_INV_START_HI 0x0074u
 #define VTTM_REG_TLB_INV_PAGES 0x0078u /* RW: number of 4 KiB pages */
 #define VTTM_REG_TLB_INV_CMD 0x007cu   /* WO: scope[1:0], vm[31:16] */
-#define VTTM_TLB_INV_ALL 0u
+#define VTTM_TLB_INV_ALL 0u /* and the undefined scope 3 */
 #define VTTM_TLB_INV_VM 1u
 #define VTTM_TLB_INV_RANGE 2u
 #define VTTM_TLB_INV_CMD(scope, vm) ((scope) | ((vm) << 16))
@@ -100,6 +112,7 @@ enum vttm_fault_reason {
 
 /* --- VMs: root of the page table (see vttm_pte.h) -------------------------------------------- */
 #define VTTM_MAX_VMS 256u
+#define VTTM_NO_VM 0xffffu /* in fault and witness records: no VM was current */
 #define VTTM_REG_VM_ROOT_LO(vm) (0x1000u + (vm) * 8u) /* RW: an entry in vttm_pte.h's format */
 #define VTTM_REG_VM_ROOT_HI(vm) (0x1004u + (vm) * 8u)
 
@@ -111,22 +124,33 @@ enum vttm_fault_reason {
 
 #define VTTM_ENG_CTRL 0x00u             /* RW */
 #define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches packets only while set */
-#define VTTM_ENG_CTRL_RESET (1u << 1)   /* self-clearing: stops, HEAD = TAIL = 0, clears HALTED */
+/*
+ * Self-clearing: drops the packet under way, HEAD = TAIL = 0, no current VM, no pending error,
+ * clears HALTED. ENABLE becomes what the same write says. The ring's place, LAST_FENCE, the
+ * counters and the TLB stay.
+ */
+#define VTTM_ENG_CTRL_RESET (1u << 1)
 #define VTTM_ENG_STATUS 0x04u           /* RO */
 #define VTTM_ENG_STATUS_IDLE (1u << 0)  /* HEAD == TAIL and no packet under way */
-#define VTTM_ENG_STATUS_HALTED (1u << 1) /* stopped by VTTM_FAULT_BAD_FRAMING; needs RESET */
-#define VTTM_ENG_STATUS_RESETTING (1u << 2) /* poll until clear after ENG_CTRL_RESET */
+/* Stopped by VTTM_FAULT_BAD_FRAMING, or VTTM_FAULT_BUS of the ring itself; needs RESET. */
+#define VTTM_ENG_STATUS_HALTED (1u << 1)
+/* Poll until clear after ENG_CTRL_RESET; until then writes to this engine are ignored. */
+#define VTTM_ENG_STATUS_RESETTING (1u << 2)
 #define VTTM_ENG_CLASS 0x08u            /* RO: enum vttm_engine_class */
-#define VTTM_ENG_RING_BASE_LO 0x10u     /* RW while disabled: bus address, 4 KiB aligned */
+#define VTTM_ENG_RING_BASE_LO 0x10u     /* RW while disabled: bus address; low 12 bits are 0 */
 #define VTTM_ENG_RING_BASE_HI 0x14u
 #define VTTM_ENG_RING_SIZE 0x18u        /* RW while disabled: bytes, power of two, 4 KiB..1 MiB */
 #define VTTM_ENG_HEAD 0x20u             /* RO: byte offset of the next packet to fetch */
-#define VTTM_ENG_TAIL 0x24u             /* RW, doorbell: byte offset behind the last packet */
+/*
+ * RW, doorbell: byte offset behind the last packet, multiple of 4, below RING_SIZE (else the engine
+ * halts with VTTM_FAULT_BAD_FRAMING). HEAD == TAIL is an empty ring: leave 4 bytes free.
+ */
+#define VTTM_ENG_TAIL 0x24u
 #define VTTM_ENG_LAST_FENCE_LO 0x28u    /* RO: sequence number of the last FENCE packet */
 #define VTTM_ENG_LAST_FENCE_HI 0x2cu
-#define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written or verified since reset */
+#define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written or verified since device reset */
 #define VTTM_ENG_BYTES_HI 0x34u
-#define VTTM_ENG_PACKETS 0x38u /* RO: packets done since reset */
+#define VTTM_ENG_PACKETS 0x38u /* RO: packets done without error since device reset */
 
 enum vttm_engine_class {
 	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL */

@@ -4,7 +4,8 @@
  *
  * The file starts with struct vttm_witness_header, then fixed-size records in the order of the
  * work. Neighbouring pages are merged into one record while everything but the page index and
- * the address is equal and both go up together; a record may so stand for many pages.
+ * the address is equal and both go up together; a record may so stand for many pages, all of one
+ * packet. All records of a packet are in the log before the writeback of the next FENCE.
  */
 #ifndef VTTM_WITNESS_H
 #define VTTM_WITNESS_H
@@ -24,8 +25,13 @@ struct vttm_witness_header {
 enum vttm_witness_kind {
 	VTTM_WITNESS_WRITE = 1,  /* STAMP_WRITE wrote these pages */
 	VTTM_WITNESS_VERIFY = 2, /* STAMP_VERIFY read these pages; see stamp_class */
-	VTTM_WITNESS_STALE = 3,  /* an access used a stale translation; npages = 1 */
-	VTTM_WITNESS_FAULT = 4,  /* an access faulted; stamp_class holds enum vttm_fault_reason */
+	VTTM_WITNESS_STALE = 3,  /* an access used a stale translation; npages = 1; phys as used */
+	/*
+	 * A fault; stamp_class holds enum vttm_fault_reason, va what VTTM_REG_FAULT_ADDR says, space
+	 * is VTTM_SPACE_VM, phys 0. buffer, generation and page of STALE and FAULT are of the stamp
+	 * packet under way if the address is one of its pages, else 0.
+	 */
+	VTTM_WITNESS_FAULT = 4,
 };
 
 struct vttm_witness_record {
@@ -38,8 +44,8 @@ struct vttm_witness_record {
 	uint64_t va;     /* of the first page */
 	uint64_t phys;   /* bus address or VRAM offset of the first page */
 	uint32_t space;  /* VTTM_SPACE_VRAM or VTTM_SPACE_SYSTEM */
-	uint32_t engine_vm; /* engine << 16 | vm */
-	uint64_t time_ns;   /* device time of the packet */
+	uint32_t engine_vm; /* engine << 16 | vm (VTTM_NO_VM: none) */
+	uint64_t time_ns;   /* device time of the packet's start; of the event for STALE and FAULT */
 };
 
 VTTM_STATIC_ASSERT(sizeof(struct vttm_witness_header) == 16, "witness header is 16 bytes");

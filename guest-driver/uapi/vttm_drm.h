@@ -4,6 +4,7 @@
  *
  * All ioctls return 0, or -1 with errno. Common errors: EINVAL (unknown flag, reserved field not
  * zero, bad range), ENOENT (no such handle), EFAULT, ENODEV (device gone), EINTR (restart).
+ * open() fails with ENOSPC when VTTM_MAX_VMS files are open: each has an address space.
  */
 #ifndef VTTM_DRM_H
 #define VTTM_DRM_H
@@ -90,6 +91,7 @@ struct drm_vttm_gem_info {
 /*
  * VM_BIND: maps or unmaps a whole buffer in the file's GPU address space. Synchronous as seen by
  * later submits. EEXIST: overlaps a mapping. ENOENT on unmap: no mapping starts at @va.
+ * Closing a handle unmaps its buffer everywhere in the file's address space, after its jobs.
  */
 #define VTTM_BIND_MAP 0
 #define VTTM_BIND_UNMAP 1
@@ -106,6 +108,7 @@ struct drm_vttm_vm_bind {
  * SUBMIT: runs packets (vttm_packets.h; COPY, FILL, STAMP_* and NOP, all addresses in VTTM_SPACE_VM)
  * on one engine. Each buffer that the packets touch must be in @bos (bound in this file's VM): they
  * are made resident and locked in place until the job is done. The driver adds SET_VM and FENCE.
+ * Jobs of one engine and file run in order; so do jobs that share a buffer, on whatever engine.
  * @syncobj_out (or 0) is signalled when done; an error of the job is the fence's error, which WAIT
  * returns. EACCES: privileged opcode or space. ENOMEM/ENOSPC: not all buffers fit.
  */
@@ -122,7 +125,8 @@ struct drm_vttm_submit {
 };
 
 /* WAIT: until job @seqno of @engine (of this file) is done. ETIME: not within @timeout_ns. EIO: the job
- * failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset. */
+ * failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset. @timeout_ns 0 only asks.
+ * Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it returns 0. */
 struct drm_vttm_wait {
 	__u64 seqno;
 	__u32 engine;
@@ -130,7 +134,10 @@ struct drm_vttm_wait {
 	__s64 timeout_ns; /* relative; < 0: for ever */
 };
 
-/* GEM_MADVISE: DONTNEED lets the shrinker drop the content; WILLNEED takes that back. */
+/*
+ * GEM_MADVISE: DONTNEED lets shrinker and eviction drop the content; WILLNEED takes that back. A
+ * purged buffer is one of zeroes again.
+ */
 #define VTTM_MADV_WILLNEED 0
 #define VTTM_MADV_DONTNEED 1
 struct drm_vttm_gem_madvise {

@@ -7,7 +7,7 @@
  *
  * Threads. Register functions may be called from any thread, one or many at a time. Each engine has
  * a worker thread of its own; DMA and witness callbacks come from it, interrupts from it or from
- * within vttm_model_mmio_write(). No lock of the model is held during any callback.
+ * within vttm_model_mmio_write() (of IRQ_ENABLE). No lock of the model is held during any callback.
  * vttm_model_reset() and _destroy() wait for the workers: callbacks must not wait for the thread
  * that calls them (in QEMU: must not take the big lock).
  */
@@ -32,7 +32,10 @@ struct vttm_model_ops {
 	 * Maps guest memory at bus address @addr. *@len is bytes wanted on entry and what could be
 	 * mapped contiguously on return (>= 1). Returns NULL if there is no RAM at @addr (MMIO and
 	 * the device's own BARs count as none). Thread-safe. Each mapping is undone by dma_unmap with
-	 * the same address, pointer, length and direction.
+	 * the same address, pointer, length (as returned) and direction.
+	 *
+	 * The pointer has the alignment of @addr up to 4 KiB, and a mapping ends at the wanted end or
+	 * at a 4 KiB boundary of @addr; RAM that ends elsewhere is not usable to its last page.
 	 */
 	void *(*dma_map)(void *opaque, uint64_t addr, uint64_t *len, int is_write);
 	void (*dma_unmap)(void *opaque, uint64_t addr, void *ptr, uint64_t len, int is_write);
@@ -40,7 +43,10 @@ struct vttm_model_ops {
 	void (*irq)(void *opaque, unsigned vector);
 	/* Tells that VRAM [offset, offset + len) was written (dirty tracking). May be NULL. */
 	void (*vram_dirty)(void *opaque, uint64_t offset, uint64_t len);
-	/* Appends @n records to the witness log. May be NULL. */
+	/*
+	 * Appends @n records to the witness log. May be NULL. Thread-safe: both workers call it. The
+	 * records of a packet are handed over before the writeback of the next FENCE.
+	 */
 	void (*witness)(void *opaque, const struct vttm_witness_record *rec, size_t n);
 	/* Called at start and end of each worker thread. May be NULL. */
 	void (*thread_enter)(void *opaque);
@@ -49,7 +55,7 @@ struct vttm_model_ops {
 
 struct vttm_model_config {
 	uint32_t api;          /* VTTM_MODEL_API of the embedder; another one is refused */
-	uint32_t tlb_entries;  /* per VM and engine; 0 = default (unbounded growth is refused) */
+	uint32_t tlb_entries;  /* per engine, 1 .. 2^24; 0 = 2^20. A full TLB evicts */
 	void *vram;            /* vram_size bytes, page aligned, lives until destroy */
 	uint64_t vram_size;    /* multiple of 2 MiB, 2 MiB .. 64 GiB */
 	uint64_t vram_visible; /* bytes of VRAM in BAR2, power of two, <= vram_size rounded up */
@@ -79,9 +85,11 @@ void vttm_model_pause(vttm_model *m);
 void vttm_model_resume(vttm_model *m);
 
 /*
- * Writes a JSON object with counters (engines: packets, bytes, busy_ns, fences; mmu: hits, misses,
- * faults, stale; registers: bad_access) into @buf. Returns the length needed without the final NUL,
- * as snprintf does.
+ * Writes a JSON object with counters since creation (a reset by the guest does not clear them):
+ *   {"engines": {"copy": {"packets", "bytes", "busy_ns", "fences", "resets"}, "stamp": {...}},
+ *    "mmu": {"hits", "misses", "evictions", "faults", "stale"},
+ *    "registers": {"bad_access", "resets"}}
+ * into @buf. Returns the length needed without the final NUL, as snprintf does.
  */
 size_t vttm_model_stats_json(vttm_model *m, char *buf, size_t len);
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/model/access.h"
+
+#include <algorithm>
+
+#include "protocol/vttm_packets.h"
+
+namespace vttm::model {
+
+vttm_fault_reason check_range(const Bus& bus, const Range& range) {
+    constexpr uint64_t kVaEnd = 1ull << VTTM_VA_BITS;
+    switch (range.space) {
+        case VTTM_SPACE_VM:
+            if (range.addr >= kVaEnd || range.len > kVaEnd - range.addr) return VTTM_FAULT_VA_RANGE;
+            return VTTM_FAULT_NONE;
+        case VTTM_SPACE_VRAM:
+            return bus.vram_contains(range.addr, range.len) ? VTTM_FAULT_NONE
+                                                            : VTTM_FAULT_VRAM_RANGE;
+        case VTTM_SPACE_SYSTEM:
+            // The last byte may be the last of the 64-bit space.
+            if (range.len && range.addr > UINT64_MAX - (range.len - 1)) return VTTM_FAULT_BUS;
+            return VTTM_FAULT_NONE;
+        default:
+            return VTTM_FAULT_BAD_PACKET;
+    }
+}
+
+void Cursor::start(const Range& range, uint32_t vm, bool write) {
+    end_chunk();
+    space_ = range.space;
+    vm_ = vm;
+    write_ = write;
+    pos_ = range.addr;
+    left_ = range.len;
+    fault_ = Fault();
+}
+
+void Cursor::begin_chunk(uint64_t bytes) { chunk_left_ = std::min(bytes, left_); }
+
+Fault Cursor::fault_here(vttm_fault_reason reason) const { return {reason, pos_, write_, vm_}; }
+
+// Translates forward from pos_ while the pages lie one behind the other.
+bool Cursor::fill_run_virtual() {
+    const uint64_t in_page = pos_ & (VTTM_PAGE_SIZE - 1);
+    uint64_t page = pos_ - in_page;
+    uint64_t have = 0;  // bytes from pos_ that the run covers
+
+    run_left_ = 0;
+    while (have < chunk_left_) {
+        const Translation t = ahead_ ? *ahead_ : mmu_.translate(walker_, vm_, page, write_);
+        ahead_.reset();
+        if (have && (t.reason != VTTM_FAULT_NONE || t.space != run_space_ ||
+                     t.phys != run_phys_ + have)) {
+            ahead_ = t;
+            break;
+        }
+        if (t.stale) stale_.stale_used(page, t.space, t.phys);
+        if (t.reason != VTTM_FAULT_NONE) {
+            fault_ = fault_here(t.reason);
+            return false;
+        }
+        if (!have) {
+            run_space_ = t.space;
+            run_phys_ = t.phys + in_page;
+            have = VTTM_PAGE_SIZE - in_page;
+        } else {
+            have += VTTM_PAGE_SIZE;
+        }
+        page += VTTM_PAGE_SIZE;
+    }
+    run_left_ = std::min(have, chunk_left_);
+    return true;
+}
+
+bool Cursor::fill_run() {
+    if (space_ == VTTM_SPACE_VM) return fill_run_virtual();
+    run_space_ = space_;
+    run_phys_ = pos_;
+    run_left_ = chunk_left_;
+    return true;
+}
+
+bool Cursor::map_run() {
+    if (run_space_ == VTTM_SPACE_VRAM) {
+        ptr_ = bus_.vram() + run_phys_;
+        mapped_left_ = run_left_;
+        dirty_from_ = run_phys_;
+        return true;
+    }
+    mapping_ = bus_.map(run_phys_, run_left_, write_);
+    if (!mapping_) {
+        fault_ = fault_here(VTTM_FAULT_BUS);
+        return false;
+    }
+    ptr_ = mapping_.data();
+    mapped_left_ = mapping_.size();
+    return true;
+}
+
+void Cursor::unmap() {
+    if (ptr_ && write_ && run_space_ == VTTM_SPACE_VRAM)
+        bus_.vram_dirty(dirty_from_, run_phys_ - dirty_from_);
+    mapping_ = Bus::Mapping();
+    ptr_ = nullptr;
+    mapped_left_ = 0;
+}
+
+std::optional<Cursor::Piece> Cursor::piece() {
+    if (!mapped_left_) {
+        if (!run_left_ && !fill_run()) return std::nullopt;
+        if (!map_run()) return std::nullopt;
+    }
+    return Piece{ptr_, mapped_left_, run_space_, run_phys_, pos_};
+}
+
+void Cursor::advance(uint64_t bytes) {
+    ptr_ += bytes;
+    pos_ += bytes;
+    run_phys_ += bytes;
+    run_left_ -= bytes;
+    mapped_left_ -= bytes;
+    chunk_left_ -= bytes;
+    left_ -= bytes;
+    if (!mapped_left_) unmap();
+}
+
+void Cursor::end_chunk() {
+    unmap();
+    run_left_ = 0;
+    chunk_left_ = 0;
+    ahead_.reset();
+    walker_.release();
+}
+
+}  // namespace vttm::model

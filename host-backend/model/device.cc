@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/model/device.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace vttm::model {
+
+namespace {
+constexpr uint64_t kVramUnit = 2ull << 20;
+constexpr uint64_t kMaxVram = 64ull << 30;
+}  // namespace
+
+std::string Device::check_config(const vttm_model_config* config, const vttm_model_ops* ops) {
+    if (!config || !ops) return "no configuration or no callbacks given";
+    if (config->api != VTTM_MODEL_API)
+        return "embedder speaks API " + std::to_string(config->api) + ", this model " +
+               std::to_string(VTTM_MODEL_API) + ": rebuild the older of the two";
+    if (!ops->dma_map || !ops->dma_unmap || !ops->irq)
+        return "callbacks dma_map, dma_unmap and irq are required";
+    if (config->vram_size < kVramUnit || config->vram_size > kMaxVram ||
+        config->vram_size % kVramUnit)
+        return "vram_size " + std::to_string(config->vram_size) +
+               " is not a multiple of 2 MiB between 2 MiB and 64 GiB";
+    if (!config->vram || reinterpret_cast<uintptr_t>(config->vram) % VTTM_PAGE_SIZE)
+        return "vram is not a page-aligned pointer";
+    if (!std::has_single_bit(config->vram_visible) ||
+        config->vram_visible > std::bit_ceil(config->vram_size))
+        return "vram_visible " + std::to_string(config->vram_visible) +
+               " is not a power of two up to the size of VRAM";
+    if (config->tlb_entries > kMaxTlbEntries)
+        return "tlb_entries " + std::to_string(config->tlb_entries) + " is more than " +
+               std::to_string(kMaxTlbEntries);
+    return {};
+}
+
+Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque)
+    : bus_(ops, opaque, config.vram, config.vram_size),
+      vram_visible_(config.vram_visible),
+      irq_(bus_),
+      shared_{bus_, roots_, clock_, faults_, irq_, [this] { engine_reset_done(); }} {
+    constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
+    const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
+    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
+        engines_[e] = std::make_unique<Engine>(shared_, e, kClasses[e], tlb);
+}
+
+Device::~Device() {
+    for (auto& engine : engines_) engine->stop();
+}
+
+// --- Reset, pause --------------------------------------------------------------------------------
+
+// Starts a reset; false if one is under way. The engines obey between two chunks each; the last one
+// to do so clears the registers.
+bool Device::begin_reset() {
+    {
+        std::lock_guard lock(reset_mu_);
+        if (resetting_.load()) return false;
+        resetting_.store(true);
+        reset_left_ = VTTM_NUM_ENGINES;
+    }
+    for (auto& engine : engines_) engine->request_device_reset();
+    return true;
+}
+
+void Device::engine_reset_done() {
+    std::lock_guard lock(reset_mu_);
+    if (--reset_left_) return;
+    {
+        std::lock_guard regs(regs_mu_);
+        roots_.reset();
+        inv_start_ = 0;
+        inv_pages_ = 0;
+    }
+    faults_.reset();
+    irq_.reset();
+    bad_accesses_at_reset_.store(bad_accesses_.load());
+    resets_.fetch_add(1);
+    resetting_.store(false);
+    reset_cv_.notify_all();
+}
+
+void Device::reset() {
+    begin_reset();
+    std::unique_lock lock(reset_mu_);
+    reset_cv_.wait(lock, [this] { return !resetting_.load(); });
+}
+
+void Device::pause() {
+    for (auto& engine : engines_) engine->pause();
+}
+
+void Device::resume() {
+    for (auto& engine : engines_) engine->resume();
+}
+
+// --- TLB invalidation ----------------------------------------------------------------------------
+
+void Device::invalidate(uint32_t cmd) {
+    std::lock_guard lock(regs_mu_);
+    const TlbInvalidation inv{cmd & 3u, cmd >> 16, inv_start_, inv_pages_};
+    for (auto& engine : engines_) engine->request_invalidate(inv);
+}
+
+uint32_t Device::invalidations_done() const {
+    uint64_t done = UINT64_MAX;
+    for (const auto& engine : engines_) done = std::min(done, engine->invalidations_done());
+    return static_cast<uint32_t>(done);
+}
+
+}  // namespace vttm::model

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The GPU: register file, reset, and what the engines share.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "host-backend/model/engine.h"
+
+namespace vttm::model {
+
+inline constexpr uint32_t kDefaultTlbEntries = 1u << 20;
+inline constexpr uint32_t kMaxTlbEntries = 1u << 24;
+
+class Device {
+public:
+    // @config was checked by check_config().
+    Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque);
+    ~Device();
+    Device(const Device&) = delete;
+    Device& operator=(const Device&) = delete;
+
+    // What is wrong with the arguments of vttm_model_create(), or an empty string.
+    static std::string check_config(const vttm_model_config* config, const vttm_model_ops* ops);
+
+    uint64_t mmio_read(uint64_t off, unsigned size);
+    void mmio_write(uint64_t off, uint64_t val, unsigned size);
+    void reset();
+    void pause();
+    void resume();
+    std::string stats_json() const;
+
+private:
+    std::optional<uint32_t> read32(uint32_t off);
+    std::optional<uint64_t> read64(uint32_t off);
+    bool write32(uint32_t off, uint32_t val);
+    bool write64(uint32_t off, uint64_t val, uint64_t mask);
+    uint32_t read_timestamp_lo();
+    void invalidate(uint32_t cmd);
+    uint32_t invalidations_done() const;
+    bool begin_reset();
+    void engine_reset_done();
+    void bad_access() { bad_accesses_.fetch_add(1, std::memory_order_relaxed); }
+
+    const Bus bus_;
+    const uint64_t vram_visible_;
+    const Clock clock_;
+    VmRoots roots_;
+    FaultUnit faults_;
+    IrqController irq_;
+    std::atomic<uint64_t> bad_accesses_{0};
+    std::atomic<uint64_t> bad_accesses_at_reset_{0};
+    std::atomic<uint64_t> resets_{0};
+    std::atomic<uint32_t> timestamp_hi_{0};
+
+    mutable std::mutex regs_mu_;  // roots_ (read-modify-write), inv_start_, inv_pages_
+    uint64_t inv_start_ = 0;
+    uint32_t inv_pages_ = 0;
+
+    std::mutex reset_mu_;
+    std::condition_variable reset_cv_;
+    unsigned reset_left_ = 0;  // engines that have not obeyed yet
+    std::atomic<bool> resetting_{false};
+
+    EngineShared shared_;
+    std::array<std::unique_ptr<Engine>, VTTM_NUM_ENGINES> engines_;
+};
+
+}  // namespace vttm::model

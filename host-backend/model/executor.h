@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an engine class does: runs one packet in bounded steps.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+
+#include "host-backend/model/access.h"
+#include "host-backend/model/packet.h"
+#include "host-backend/model/witness_log.h"
+
+namespace vttm::model {
+
+// Most bytes that a step touches: what bounds the wait for a pause, a reset or an invalidation.
+inline constexpr uint64_t kChunkBytes = 256 * 1024;
+
+// Device time.
+class Clock {
+public:
+    uint64_t now_ns() const {
+        return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                         std::chrono::steady_clock::now() - start_)
+                                         .count());
+    }
+
+private:
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// What an executor may use of its engine.
+struct ExecContext {
+    const Bus& bus;
+    const VmRoots& roots;
+    const Clock& clock;
+    Mmu& mmu;
+    WitnessLog& witness;
+    StaleSink& stale;
+    unsigned engine = 0;  // index
+    uint32_t vm = kNoVm;  // current VM
+};
+
+// What the packet under way says of an address, for witness records.
+struct PageIdentity {
+    uint32_t buffer = 0;
+    uint32_t generation = 0;
+    uint64_t page = 0;
+};
+
+class Executor {
+public:
+    struct Step {
+        Fault fault;        // the packet is over, with this fault
+        bool done = false;  // the packet is over
+        uint64_t bytes = 0; // written or verified in this step
+    };
+
+    virtual ~Executor() = default;
+    // Takes over the packet; a fault says what is wrong with it. Touches no memory.
+    virtual Fault begin(const Packet& packet) = 0;
+    // Does the next chunk of the packet. Leaves nothing mapped.
+    virtual Step step() = 0;
+    virtual PageIdentity identify(uint64_t va) const = 0;
+};
+
+std::unique_ptr<Executor> make_copy_executor(ExecContext& ctx);
+std::unique_ptr<Executor> make_stamp_executor(ExecContext& ctx);
+
+// A fault of @packet's operands.
+inline Fault operand_fault(const ExecContext& ctx, const Packet& packet, vttm_fault_reason reason,
+                           uint64_t addr, bool write) {
+    if (reason == VTTM_FAULT_BAD_PACKET) return {reason, packet.bus_addr, false, ctx.vm};
+    return {reason, addr, write, ctx.vm};
+}
+
+}  // namespace vttm::model

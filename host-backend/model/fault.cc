@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/model/fault.h"
+
+namespace vttm::model {
+
+void FaultUnit::record(const Fault& fault, unsigned engine) {
+    std::lock_guard lock(mu_);
+    total_++;
+    if (latched_) return;
+    latched_ = true;
+    info_ = static_cast<uint32_t>(fault.reason) | engine << 8 |
+            (fault.write ? VTTM_FAULT_INFO_WRITE : 0u) | (fault.vm & 0xffffu) << 16;
+    addr_ = fault.addr;
+}
+
+void FaultUnit::count_stale() {
+    std::lock_guard lock(mu_);
+    stale_total_++;
+}
+
+void FaultUnit::clear_status(uint32_t bits) {
+    std::lock_guard lock(mu_);
+    if (bits & VTTM_FAULT_STATUS_VALID) latched_ = false;
+}
+
+void FaultUnit::reset() {
+    std::lock_guard lock(mu_);
+    latched_ = false;
+    info_ = 0;
+    addr_ = 0;
+    total_at_reset_ = total_;
+    stale_at_reset_ = stale_total_;
+}
+
+uint32_t FaultUnit::status() const {
+    std::lock_guard lock(mu_);
+    return latched_ ? VTTM_FAULT_STATUS_VALID : 0;
+}
+
+uint32_t FaultUnit::info() const {
+    std::lock_guard lock(mu_);
+    return info_;
+}
+
+uint64_t FaultUnit::addr() const {
+    std::lock_guard lock(mu_);
+    return addr_;
+}
+
+uint32_t FaultUnit::count() const {
+    std::lock_guard lock(mu_);
+    return static_cast<uint32_t>(total_ - total_at_reset_);
+}
+
+uint32_t FaultUnit::stale_count() const {
+    std::lock_guard lock(mu_);
+    return static_cast<uint32_t>(stale_total_ - stale_at_reset_);
+}
+
+uint64_t FaultUnit::total() const {
+    std::lock_guard lock(mu_);
+    return total_;
+}
+
+uint64_t FaultUnit::stale_total() const {
+    std::lock_guard lock(mu_);
+    return stale_total_;
+}
+
+}  // namespace vttm::model

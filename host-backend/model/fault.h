@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Faults: what went wrong, and the registers that tell the guest.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+
+#include "protocol/vttm_regs.h"
+
+namespace vttm::model {
+
+// "No VM is current": the state of an engine after reset and after a SET_VM that was refused.
+inline constexpr uint32_t kNoVm = VTTM_NO_VM;
+
+struct Fault {
+    vttm_fault_reason reason = VTTM_FAULT_NONE;
+    uint64_t addr = 0;  // VA, bus address or VRAM offset; packet faults: bus address of the packet
+    bool write = false;
+    uint32_t vm = kNoVm;
+
+    explicit operator bool() const { return reason != VTTM_FAULT_NONE; }
+};
+
+// The fault registers. The first fault since FAULT_STATUS was cleared is latched, all are counted.
+// Totals count since creation: a guest's reset does not wipe the host's evidence.
+class FaultUnit {
+public:
+    void record(const Fault& fault, unsigned engine);
+    void count_stale();
+    void clear_status(uint32_t bits);
+    void reset();
+
+    uint32_t status() const;
+    uint32_t info() const;
+    uint64_t addr() const;
+    uint32_t count() const;
+    uint32_t stale_count() const;
+    uint64_t total() const;
+    uint64_t stale_total() const;
+
+private:
+    mutable std::mutex mu_;
+    bool latched_ = false;
+    uint32_t info_ = 0;
+    uint64_t addr_ = 0;
+    uint64_t total_ = 0;
+    uint64_t total_at_reset_ = 0;
+    uint64_t stale_total_ = 0;
+    uint64_t stale_at_reset_ = 0;
+};
+
+}  // namespace vttm::model

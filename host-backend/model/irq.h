@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Interrupt status and enable. A vector fires when its event comes while it is enabled, and when
+// it is enabled while its status bit is latched; so no event is lost between the two.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+
+#include "host-backend/model/bus.h"
+#include "protocol/vttm_regs.h"
+
+namespace vttm::model {
+
+class IrqController {
+public:
+    explicit IrqController(const Bus& bus) : bus_(bus) {}
+
+    void raise(uint32_t bit);
+    void write_enable(uint32_t bits);
+    void clear_status(uint32_t bits);
+    void reset();
+    uint32_t status() const;
+    uint32_t enable() const;
+
+private:
+    void fire(uint32_t bits) const;
+
+    const Bus& bus_;
+    mutable std::mutex mu_;
+    uint32_t status_ = 0;
+    uint32_t enable_ = 0;
+};
+
+}  // namespace vttm::model

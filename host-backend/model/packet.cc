@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/model/packet.h"
+
+namespace vttm::model {
+
+namespace {
+
+template <typename T>
+constexpr uint32_t dwords_of() {
+    return sizeof(T) / sizeof(uint32_t);
+}
+
+}  // namespace
+
+bool framing_ok(vttm_engine_class cls, uint32_t header) {
+    const uint32_t n = VTTM_PKT_DWORDS(header);
+    switch (VTTM_PKT_OP(header)) {
+        case VTTM_OP_NOP:
+            return n >= 1 && n <= VTTM_PKT_MAX_DWORDS;
+        case VTTM_OP_SET_VM:
+            return n == dwords_of<vttm_pkt_set_vm>();
+        case VTTM_OP_FENCE:
+            return n == dwords_of<vttm_pkt_fence>();
+        case VTTM_OP_COPY:
+            return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_copy>();
+        case VTTM_OP_FILL:
+            return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_fill>();
+        case VTTM_OP_STAMP_WRITE:
+        case VTTM_OP_STAMP_VERIFY:
+            return cls == VTTM_CLASS_STAMP && n == dwords_of<vttm_pkt_stamp>();
+        default:
+            return false;
+    }
+}
+
+bool flags_ok(uint32_t header) {
+    constexpr uint32_t kSpaces = VTTM_PKT_DST(3u) | VTTM_PKT_SRC(3u);
+    uint32_t known = 0;
+    switch (VTTM_PKT_OP(header)) {
+        case VTTM_OP_NOP:
+            return true;
+        case VTTM_OP_FENCE:
+            known = VTTM_PKT_FLAG_IRQ;
+            break;
+        case VTTM_OP_SET_VM:
+            break;
+        default:
+            known = kSpaces;
+            break;
+    }
+    return !(VTTM_PKT_FLAGS(header) & ~known);
+}
+
+}  // namespace vttm::model

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// How near the engines come to memory bandwidth. Everything runs in one process, one after the
+// other, over the same memory; at the end each figure is given relative to memcpy of this very run.
+// Rates are per CPU second of the process (the waiting side sleeps), so that a busy machine distorts
+// them little.
+#include <benchmark/benchmark.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/bench/model/bench_machine.h"
+
+namespace vttm::model::bench {
+namespace {
+
+constexpr uint64_t kBytes = 64ull << 20;  // well beyond the caches
+constexpr uint32_t kPages = kBytes / VTTM_PAGE_SIZE;
+
+BenchMachine& machine() {
+    static BenchMachine m(kBytes);
+    return m;
+}
+
+void BM_memcpy(benchmark::State& state) {
+    BenchMachine& m = machine();
+    for (auto _ : state) {
+        std::memcpy(m.vram(), m.ram(), kBytes);
+        benchmark::ClobberMemory();
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBytes));
+}
+
+void BM_memset(benchmark::State& state) {
+    BenchMachine& m = machine();
+    for (auto _ : state) {
+        std::memset(m.vram(), 0x5a, kBytes);
+        benchmark::ClobberMemory();
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBytes));
+}
+
+// The header's functions on one core: the bound for the engine.
+void BM_stamp_fill(benchmark::State& state) {
+    BenchMachine& m = machine();
+    for (auto _ : state) {
+        vttm_stamp_id id{1, 0, 1, 1};
+        for (; id.page < kPages; id.page++) vttm_stamp_fill(m.vram() + id.page * 4096, &id);
+        benchmark::ClobberMemory();
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBytes));
+}
+
+void BM_stamp_check(benchmark::State& state) {
+    BenchMachine& m = machine();
+    vttm_stamp_id id{1, 0, 1, 1};
+    for (; id.page < kPages; id.page++) vttm_stamp_fill(m.vram() + id.page * 4096, &id);
+    for (auto _ : state) {
+        uint64_t good = 0;
+        for (id.page = 0; id.page < kPages; id.page++)
+            good += vttm_stamp_check(m.vram() + id.page * 4096, &id);
+        if (good != kPages) state.SkipWithError("bad pages");
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBytes));
+}
+
+// One packet over all pages, through the VM; range(0) chooses how the pages lie.
+template <typename Packet>
+void run_engine(benchmark::State& state, unsigned engine, Packet packet) {
+    BenchMachine& m = machine();
+    m.map_pages(static_cast<Placement>(state.range(0)));
+    for (auto _ : state) {
+        const uint32_t status = m.run(engine, packet);
+        if (status) state.SkipWithError("the packet failed");
+    }
+    state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBytes));
+}
+
+void BM_engine_stamp_write(benchmark::State& state) {
+    run_engine(state, VTTM_ENGINE_STAMP, BenchMachine::stamp(false, kPages));
+}
+
+void BM_engine_stamp_verify(benchmark::State& state) {
+    BenchMachine& m = machine();
+    m.map_pages(static_cast<Placement>(state.range(0)));
+    m.run(VTTM_ENGINE_STAMP, BenchMachine::stamp(false, kPages));
+    run_engine(state, VTTM_ENGINE_STAMP, BenchMachine::stamp(true, kPages));
+    if (m.result().good != kPages) state.SkipWithError("bad pages");
+}
+
+void BM_engine_copy(benchmark::State& state) {
+    run_engine(state, VTTM_ENGINE_COPY, BenchMachine::copy(kBytes));
+}
+
+void BM_engine_fill(benchmark::State& state) {
+    run_engine(state, VTTM_ENGINE_COPY, BenchMachine::fill(kBytes));
+}
+
+// Doorbell to fence of an empty job: what a submit costs at least.
+void BM_fence_round_trip(benchmark::State& state) {
+    BenchMachine& m = machine();
+    for (auto _ : state) m.run(VTTM_ENGINE_COPY, BenchMachine::nop());
+}
+
+void placements(benchmark::internal::Benchmark* b) {
+    b->ArgName("place");
+    for (Placement p : {Placement::vram, Placement::ram_in_order, Placement::ram_scattered})
+        b->Arg(static_cast<int64_t>(p));
+    b->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK(BM_memcpy)->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_memset)->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_stamp_fill)->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_stamp_check)->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_engine_stamp_write)->Apply(placements);
+BENCHMARK(BM_engine_stamp_verify)->Apply(placements);
+BENCHMARK(BM_engine_copy)->Apply(placements);
+BENCHMARK(BM_engine_fill)->Apply(placements);
+BENCHMARK(BM_fence_round_trip)->UseRealTime();
+
+// Keeps the rates, to relate them to memcpy at the end.
+class Reporter : public benchmark::ConsoleReporter {
+public:
+    void ReportRuns(const std::vector<Run>& runs) override {
+        ConsoleReporter::ReportRuns(runs);
+        for (const Run& run : runs) {
+            const auto it = run.counters.find("bytes_per_second");
+            if (it != run.counters.end() && !run.error_occurred)
+                rates_.emplace_back(run.benchmark_name(), it->second.value);
+        }
+    }
+    void print_ratios() const {
+        double base = 0;
+        for (const auto& [name, rate] : rates_)
+            if (name.rfind("BM_memcpy", 0) == 0) base = rate;
+        if (base <= 0) return;
+        std::printf("\nRelative to memcpy in this run (%.2f GB/s):\n", base / 1e9);
+        for (const auto& [name, rate] : rates_)
+            std::printf("  %-44s %6.2f GB/s  %5.2f\n", name.c_str(), rate / 1e9, rate / base);
+        std::printf("place: 0 VRAM, 1 system pages in order, 2 system pages scattered\n");
+    }
+
+private:
+    std::vector<std::pair<std::string, double>> rates_;
+};
+
+}  // namespace
+}  // namespace vttm::model::bench
+
+int main(int argc, char** argv) {
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+    vttm::model::bench::Reporter reporter;
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+    reporter.print_ratios();
+    return 0;
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fuzz/model_input.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+#include "tests/unit/model/fake_bus.h"
+
+namespace vttm::fuzz {
+
+namespace {
+
+using model::test::FakeBus;
+using model::test::kPage;
+
+constexpr uint64_t kRam = 1 << 20;
+constexpr uint64_t kVram = 2 << 20;
+constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
+constexpr uint64_t kTables = 0x20000;  // 16 pages that roots and entries like to point to
+constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
+constexpr uint64_t kHoleSize = 0x10000;
+constexpr uint8_t kCanary = 0xc5;
+
+// The input, byte by byte; zeroes when it is used up.
+class Input {
+public:
+    Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
+    bool empty() const { return !left_; }
+    uint8_t u8() {
+        if (!left_) return 0;
+        left_--;
+        return *data_++;
+    }
+    uint32_t u32() { return u8() | u8() << 8 | u8() << 16 | static_cast<uint32_t>(u8()) << 24; }
+    uint64_t u64() { return u32() | static_cast<uint64_t>(u32()) << 32; }
+    uint32_t below(uint32_t n) { return (u8() | u8() << 8) % n; }
+
+    // Numbers that are more often near something than not.
+    uint64_t address() {
+        switch (u8() % 8) {
+            case 0:
+                return u64();
+            case 1:
+                return ~0ull - u8();
+            case 2:
+                return (1ull << 48) - u8() * 16;
+            case 3:
+                return kVram - u8() * 16;
+            case 4:
+                return kRam - u8() * 16;
+            case 5:
+                return kHole + (u8() - 128) * 64;
+            default:
+                return below(256) * kPage + (u8() % 4 ? 0 : u8());
+        }
+    }
+    uint64_t length() {
+        switch (u8() % 6) {
+            case 0:
+                return u64();
+            case 1:
+                return (1ull << 32) - u8();
+            case 2:
+                return u8();
+            default:
+                return below(64) * kPage + (u8() % 4 ? 0 : u8());
+        }
+    }
+
+private:
+    const uint8_t* data_;
+    size_t left_;
+};
+
+class Attack {
+public:
+    Attack(const uint8_t* data, size_t size) : in_(data, size), bus_(kRam, kVram) {
+        std::memset(bus_.ram(kHole), kCanary, kHoleSize);
+        bus_.add_hole(kHole, kHoleSize);
+    }
+
+    std::string run() {
+        vttm_model_config config{};
+        config.api = VTTM_MODEL_API;
+        config.tlb_entries = 1u << in_.u8() % 12;
+        config.vram = bus_.vram();
+        config.vram_size = kVram;
+        config.vram_visible = kVram;
+        const vttm_model_ops ops = bus_.ops();
+        char err[200];
+        model_ = vttm_model_create(&config, &ops, &bus_, err, sizeof(err));
+        if (!model_) return std::string("create failed: ") + err;
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+        while (!in_.empty()) step();
+        while (paused_) resume();
+        std::string wrong = revive();
+        vttm_model_destroy(model_);
+        if (!wrong.empty()) return wrong;
+        if (bus_.open_mappings()) return "a mapping was left behind";
+        if (bus_.bad_unmaps()) return "an unmap did not match its map";
+        if (bus_.threads()) return "a worker thread was left behind";
+        const uint8_t* hole = bus_.ram(kHole);
+        if (!std::all_of(hole, hole + kHoleSize, [](uint8_t b) { return b == kCanary; }))
+            return "memory that was not mapped was written";
+        return {};
+    }
+
+private:
+    void wr(uint64_t off, uint64_t v, unsigned size = 4) {
+        vttm_model_mmio_write(model_, off, v, size);
+    }
+    uint64_t rd(uint64_t off, unsigned size = 4) { return vttm_model_mmio_read(model_, off, size); }
+    static uint32_t eng(unsigned e, uint32_t off) { return VTTM_ENGINE_BASE(e) + off; }
+
+    void setup_ring(unsigned e) {
+        wr(eng(e, VTTM_ENG_RING_BASE_LO), kRing + e * kPage, 8);
+        wr(eng(e, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
+        wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
+        tail_[e] = 0;
+    }
+
+    // RAM is written only while the model stands still: what races is the model, not this program.
+    void poke(uint64_t addr, const void* bytes, size_t n) {
+        if (addr >= kRam || n > kRam - addr) return;
+        if (addr + n > kHole && addr < kHole + kHoleSize) return;
+        vttm_model_pause(model_);
+        std::memcpy(bus_.ram(addr), bytes, n);
+        vttm_model_resume(model_);
+    }
+
+    void put(unsigned e, const uint32_t* words, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+            poke(kRing + e * kPage + tail_[e], &words[i], 4);
+            tail_[e] = (tail_[e] + 4) % VTTM_RING_MIN_SIZE;
+        }
+    }
+
+    // A packet with its framing mostly right and its operands mostly wrong.
+    void packet() {
+        static constexpr struct {
+            uint8_t op, dwords, engine;
+        } kKinds[] = {{VTTM_OP_NOP, 1, 2},  {VTTM_OP_SET_VM, 2, 2}, {VTTM_OP_FENCE, 5, 2},
+                      {VTTM_OP_COPY, 7, 0}, {VTTM_OP_FILL, 6, 0},   {VTTM_OP_STAMP_WRITE, 12, 1},
+                      {VTTM_OP_STAMP_VERIFY, 12, 1}};
+        const auto& k = kKinds[in_.u8() % std::size(kKinds)];
+        const unsigned e = k.engine < 2 ? k.engine : in_.u8() % 2;
+        std::array<uint32_t, 12> w{};
+        auto put64 = [&](size_t i, uint64_t v) {
+            w[i] = static_cast<uint32_t>(v);
+            w[i + 1] = static_cast<uint32_t>(v >> 32);
+        };
+        const uint8_t odd = in_.u8();
+        w[0] = VTTM_PKT_HDR(k.op, odd < 8 ? in_.u8() : in_.u8() & 0x0fu, k.dwords);
+        if (odd == 255) w[0] = in_.u32();
+        switch (k.op) {
+            case VTTM_OP_SET_VM:
+                w[1] = odd < 16 ? in_.u32() : in_.u8() % 4;
+                break;
+            case VTTM_OP_FENCE:
+                w[0] |= VTTM_PKT_HDR(0, VTTM_PKT_FLAG_IRQ, 0);
+                put64(1, in_.address());
+                put64(3, in_.u8());
+                break;
+            case VTTM_OP_COPY:
+                put64(1, in_.address());
+                put64(3, in_.address());
+                put64(5, in_.length());
+                break;
+            case VTTM_OP_FILL:
+                put64(1, in_.address());
+                put64(3, in_.length());
+                w[5] = in_.u32();
+                break;
+            case VTTM_OP_STAMP_WRITE:
+            case VTTM_OP_STAMP_VERIFY:
+                put64(1, in_.address());
+                w[3] = odd < 32 ? in_.u32() : in_.u8();
+                w[4] = in_.u8();
+                w[5] = in_.u8();
+                put64(6, odd < 16 ? in_.u64() : in_.u8());
+                put64(8, 1);
+                put64(10, in_.address());
+                break;
+            default:
+                break;
+        }
+        put(e, w.data(), k.dwords);
+    }
+
+    uint64_t table_entry() {
+        const uint8_t kind = in_.u8();
+        uint64_t e = VTTM_PTE_VALID | (kind & 1 ? VTTM_PTE_WRITE : 0);
+        if (kind < 160)
+            e |= VTTM_PTE_SYSTEM | (kTables + in_.u8() % 16 * kPage);  // loops are welcome
+        else if (kind < 240)
+            e |= (in_.address() & VTTM_PTE_ADDR) | (kind & 2 ? VTTM_PTE_SYSTEM : 0);
+        else
+            e = in_.u64();
+        return e;
+    }
+
+    void step() {
+        static constexpr uint32_t kOffsets[] = {
+            VTTM_REG_DEV_CTRL,         VTTM_REG_IRQ_STATUS,    VTTM_REG_IRQ_ENABLE,
+            VTTM_REG_FAULT_STATUS,     VTTM_REG_TIMESTAMP_LO,  VTTM_REG_TLB_INV_START_LO,
+            VTTM_REG_TLB_INV_START_HI, VTTM_REG_TLB_INV_PAGES, VTTM_REG_TLB_INV_CMD,
+            VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(0), VTTM_REG_VM_ROOT_LO(1)};
+        const unsigned e = in_.u8() % 2;
+        switch (in_.u8() % 16) {
+            case 0:
+                wr(in_.u32() % (VTTM_REGS_SIZE + 16), in_.u64(), 1u << in_.u8() % 4);
+                break;
+            case 1:
+                rd(in_.u32() % (VTTM_REGS_SIZE + 16), 1u << in_.u8() % 4);
+                break;
+            case 2:
+                wr(kOffsets[in_.u8() % std::size(kOffsets)], in_.u64(), in_.u8() % 2 ? 4 : 8);
+                break;
+            case 3:
+                wr(eng(e, in_.u8() & 0x3c), in_.u32());
+                break;
+            case 4:
+            case 5:
+                wr(VTTM_REG_VM_ROOT_LO(in_.u8() % 4), table_entry(), 8);
+                break;
+            case 6:
+            case 7: {
+                const uint64_t at = kTables + in_.u8() % 16 * kPage + in_.below(512) * 8;
+                const uint64_t entry = table_entry();
+                poke(at, &entry, 8);
+                break;
+            }
+            case 8: {
+                // A whole table at once, so that ranges of pages are mapped.
+                std::array<uint64_t, 512> table;
+                const uint64_t first = table_entry(), stride = in_.u8() % 4 * kPage;
+                for (size_t i = 0; i < table.size(); i++) table[i] = first + i * stride;
+                poke(kTables + in_.u8() % 16 * kPage, table.data(), sizeof(table));
+                break;
+            }
+            case 9:
+                wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(in_.u8() % 4u, in_.u8() % 4u));
+                break;
+            case 10:
+                control();
+                break;
+            case 11:
+                ring(e, in_.u8() % 8 ? tail_[e] : in_.u32());
+                break;
+            default:
+                packet();
+                ring(0, tail_[0]);
+                ring(1, tail_[1]);
+                break;
+        }
+    }
+
+    // Rings, gives the engine a moment, and revives it if it has halted.
+    void ring(unsigned e, uint32_t tail) {
+        wr(eng(e, VTTM_ENG_TAIL), tail);
+        if (paused_) return;
+        for (int i = 0; i < 20; i++) {
+            const uint64_t status = rd(eng(e, VTTM_ENG_STATUS));
+            if (status & VTTM_ENG_STATUS_IDLE) return;
+            if (status & VTTM_ENG_STATUS_HALTED) {
+                wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET);
+                setup_ring(e);
+                return;
+            }
+            std::this_thread::yield();
+        }
+    }
+
+    void control() {
+        switch (in_.u8() % 8) {
+            case 0:
+                vttm_model_reset(model_);
+                setup_ring(0);
+                setup_ring(1);
+                break;
+            case 1:
+                wr(VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
+                break;
+            case 2:
+                if (paused_ < 3) {
+                    vttm_model_pause(model_);
+                    paused_++;
+                }
+                break;
+            case 3:
+            case 4:
+                if (paused_) resume();
+                break;
+            case 5:
+                vttm_model_stats_json(model_, nullptr, 0);
+                break;
+            default:
+                wr(eng(in_.u8() % 2, VTTM_ENG_CTRL), in_.u8() % 4);
+                break;
+        }
+    }
+
+    void resume() {
+        vttm_model_resume(model_);
+        paused_--;
+    }
+
+    // Whatever happened: after a reset both engines do their work.
+    std::string revive() {
+        vttm_model_reset(model_);
+        if (rd(VTTM_REG_DEV_STATUS) != 0) return "the device is still resetting after a reset";
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
+            setup_ring(e);
+            const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, 0, 5), 0x1000, 0, 0x900d + e, 0};
+            put(e, words, std::size(words));
+            wr(eng(e, VTTM_ENG_TAIL), tail_[e]);
+            const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+            while (rd(eng(e, VTTM_ENG_LAST_FENCE_LO)) != 0x900d + e) {
+                if (std::chrono::steady_clock::now() > end)
+                    return "engine " + std::to_string(e) + " does not come back after a reset";
+                std::this_thread::yield();
+            }
+        }
+        return {};
+    }
+
+    Input in_;
+    FakeBus bus_;
+    vttm_model* model_ = nullptr;
+    uint32_t tail_[VTTM_NUM_ENGINES] = {};
+    unsigned paused_ = 0;
+};
+
+}  // namespace
+
+std::string run_model_input(const uint8_t* data, size_t size) { return Attack(data, size).run(); }
+
+}  // namespace vttm::fuzz
