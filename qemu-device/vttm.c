@@ -1,0 +1,407 @@
+/*
+ * vttm virtual GPU, PCI shim: the PCI device
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The GPU itself is a library, the model (host-backend/model/vttm_model.h).
+ * This device gives it a place on the PCI bus: registers are forwarded from
+ * BAR0, VRAM is a host memory backend behind BAR2, interrupts go out by MSI-X.
+ *
+ * Locking. Register accesses, reset, VM state changes and unrealize run under
+ * the big lock and may wait for the model's workers; callbacks from the workers
+ * therefore never take it. See README.md of this directory.
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/host-utils.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "hw/pci/msix.h"
+#include "hw/pci/pcie.h"
+#include "hw/qdev-properties.h"
+#include "hw/resettable.h"
+#include "migration/blocker.h"
+#include "system/runstate.h"
+#include "hw/vttm/trace-hw_vttm.h"
+#include "vttm.h"
+
+/* VRAM and its visible part: see VTTM_REG_VRAM_SIZE_LO */
+#define VTTM_VRAM_MIN (2 * MiB)
+
+QEMU_BUILD_BUG_ON(VTTM_PCI_VENDOR_ID != PCI_VENDOR_ID_REDHAT);
+QEMU_BUILD_BUG_ON(VTTM_NUM_VECTORS > 32); /* irq_pending */
+
+/* Registers (BAR0): the model knows their rules, odd accesses included */
+
+static uint64_t vttm_regs_read(void *opaque, hwaddr offset, unsigned size)
+{
+    VttmState *s = opaque;
+    uint64_t value;
+
+    if (!s->model) {
+        return 0; /* a vCPU that was on its way here during unplug */
+    }
+    value = vttm_model_mmio_read(s->model, offset, size);
+    trace_vttm_mmio_read(offset, size, value);
+    return value;
+}
+
+static void vttm_regs_write(void *opaque, hwaddr offset, uint64_t value,
+                            unsigned size)
+{
+    VttmState *s = opaque;
+
+    if (!s->model) {
+        return;
+    }
+    trace_vttm_mmio_write(offset, size, value);
+    vttm_model_mmio_write(s->model, offset, value, size);
+}
+
+static const MemoryRegionOps vttm_regs_ops = {
+    .read = vttm_regs_read,
+    .write = vttm_regs_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = {
+        .min_access_size = 1,
+        .max_access_size = 8,
+        .unaligned = true,
+    },
+    .impl = {
+        .min_access_size = 1,
+        .max_access_size = 8,
+        .unaligned = true,
+    },
+};
+
+/* Interrupts: raised on any thread, delivered by a bottom half */
+
+static void vttm_irq_raise(void *opaque, unsigned vector)
+{
+    VttmState *s = opaque;
+
+    trace_vttm_irq_raise(vector);
+    qatomic_or(&s->irq_pending, BIT(vector));
+    qemu_bh_schedule(s->irq_bh);
+}
+
+static void vttm_irq_deliver(void *opaque)
+{
+    VttmState *s = opaque;
+    uint32_t pending = qatomic_xchg(&s->irq_pending, 0);
+
+    trace_vttm_irq_deliver(pending);
+    while (pending) {
+        unsigned vector = ctz32(pending);
+
+        /* A masked vector is kept in the PBA by msix_notify() */
+        msix_notify(PCI_DEVICE(s), vector);
+        pending &= pending - 1;
+    }
+}
+
+/* Life of the virtual machine */
+
+static void vttm_set_paused(VttmState *s, bool paused)
+{
+    if (paused == s->paused) {
+        return;
+    }
+    s->paused = paused;
+    if (paused) {
+        vttm_model_pause(s->model);
+    } else {
+        vttm_model_resume(s->model);
+    }
+}
+
+static void vttm_vm_change(void *opaque, bool running, RunState state)
+{
+    vttm_set_paused(opaque, !running);
+}
+
+static void vttm_reset_hold(Object *obj, ResetType type)
+{
+    VttmState *s = VTTM(obj);
+
+    vttm_model_reset(s->model);
+    /* Workers are quiet now: what they raised before belongs to the past */
+    qemu_bh_cancel(s->irq_bh);
+    qatomic_set(&s->irq_pending, 0);
+}
+
+/* Realize and its inverse */
+
+static bool vttm_check_vram(VttmState *s, Error **errp)
+{
+    g_autofree char *name = NULL;
+
+    if (!s->hostmem) {
+        error_setg(errp, "vttm: property 'vram' is missing: it names the "
+                   "memory backend that holds the VRAM, "
+                   "as in -object memory-backend-memfd,id=vram0,size=256M "
+                   "-device vttm,vram=vram0");
+        return false;
+    }
+    name = host_memory_backend_get_name(s->hostmem);
+    if (host_memory_backend_is_mapped(s->hostmem)) {
+        error_setg(errp, "vttm: memory backend '%s' is already in use", name);
+        return false;
+    }
+
+    s->vram = host_memory_backend_get_memory(s->hostmem);
+    s->vram_size = memory_region_size(s->vram);
+    if (!qemu_ram_is_shared(s->vram->ram_block)) {
+        error_setg(errp, "vttm: memory backend '%s' is private: "
+                   "VRAM needs share=on", name);
+        return false;
+    }
+    if (s->vram_size < VTTM_VRAM_MIN || !is_power_of_2(s->vram_size)) {
+        error_setg(errp, "vttm: memory backend '%s' has %" PRIu64 " bytes: "
+                   "VRAM must be a power of two and at least %" PRIu64 " bytes",
+                   name, s->vram_size, (uint64_t)VTTM_VRAM_MIN);
+        return false;
+    }
+    if (!s->vram_visible) {
+        s->vram_visible = s->vram_size;
+    }
+    if (s->vram_visible < VTTM_VRAM_MIN || !is_power_of_2(s->vram_visible) ||
+        s->vram_visible > s->vram_size) {
+        error_setg(errp, "vttm: 'vram-visible' is %" PRIu64 " bytes: "
+                   "it must be a power of two from %" PRIu64 " to %" PRIu64
+                   " (the size of '%s')", s->vram_visible,
+                   (uint64_t)VTTM_VRAM_MIN, s->vram_size, name);
+        return false;
+    }
+    return true;
+}
+
+static bool vttm_create_model(VttmState *s, Error **errp)
+{
+    const struct vttm_model_config config = {
+        .api = VTTM_MODEL_API,
+        .vram = s->vram_ptr,
+        .vram_size = s->vram_size,
+        .vram_visible = s->vram_visible,
+    };
+    const struct vttm_model_ops ops = {
+        .dma_map = vttm_dma_map,
+        .dma_unmap = vttm_dma_unmap,
+        .irq = vttm_irq_raise,
+        .vram_dirty = vttm_vram_dirty,
+        .witness = s->witness.path ? vttm_witness_append : NULL,
+        .thread_enter = vttm_thread_enter,
+        .thread_exit = vttm_thread_exit,
+    };
+    char message[256] = "";
+
+    s->model = vttm_model_create(&config, &ops, s, message, sizeof(message));
+    if (!s->model) {
+        error_setg(errp, "vttm: the GPU model refused to start: %s", message);
+        return false;
+    }
+    return true;
+}
+
+/* Undoes vttm_realize(), also one that stopped half way. */
+static void vttm_exit(PCIDevice *pdev)
+{
+    VttmState *s = VTTM(pdev);
+
+    if (s->vm_change) {
+        qemu_del_vm_change_state_handler(s->vm_change);
+        s->vm_change = NULL;
+    }
+    if (s->model) {
+        vttm_model *model = s->model;
+
+        s->model = NULL;
+        vttm_model_destroy(model);
+    }
+    if (s->irq_bh) {
+        qemu_bh_delete(s->irq_bh);
+        s->irq_bh = NULL;
+        s->irq_pending = 0;
+    }
+    if (s->vram_ptr) {
+        address_space_destroy(&s->vram_as);
+        host_memory_backend_set_mapped(s->hostmem, false);
+        s->vram_ptr = NULL;
+    }
+    s->paused = false;
+    msix_uninit_exclusive_bar(pdev);
+    vttm_witness_close(&s->witness);
+    migrate_del_blocker(&s->migration_blocker);
+}
+
+static bool vttm_try_realize(VttmState *s, Error **errp)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    Object *obj = OBJECT(s);
+    unsigned vector;
+
+    /*
+     * A blocker, not an unmigratable vmstate: only that one states the reason.
+     */
+    error_setg(&s->migration_blocker, "vttm: the state of the GPU cannot be "
+               "saved or migrated yet; unplug the device first");
+    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
+        return false;
+    }
+    if (!vttm_check_vram(s, errp) || !vttm_witness_open(&s->witness, errp)) {
+        return false;
+    }
+    if (msix_init_exclusive_bar(pdev, VTTM_NUM_VECTORS, VTTM_BAR_MSIX,
+                                errp) < 0) {
+        return false;
+    }
+    for (vector = 0; vector < VTTM_NUM_VECTORS; vector++) {
+        msix_vector_use(pdev, vector);
+    }
+
+    /* DMA maps RAM or fails: see vttm_dma_map() */
+    pdev->max_bounce_buffer_size = 0;
+    pci_get_address_space(pdev)->max_bounce_buffer_size = 0;
+
+    s->vram_ptr = memory_region_get_ram_ptr(s->vram);
+    host_memory_backend_set_mapped(s->hostmem, true);
+    memory_region_init_alias(&s->vram_root, obj, "vttm-vram-root", s->vram, 0,
+                             s->vram_size);
+    address_space_init(&s->vram_as, &s->vram_root, "vttm-vram");
+
+    s->irq_bh = qemu_bh_new_guarded(vttm_irq_deliver, s,
+                                    &DEVICE(s)->mem_reentrancy_guard);
+    if (!vttm_create_model(s, errp)) {
+        return false;
+    }
+    vttm_set_paused(s, !runstate_is_running());
+    s->vm_change = qdev_add_vm_change_state_handler(DEVICE(s), vttm_vm_change,
+                                                    s);
+
+    memory_region_init_io(&s->regs, obj, &vttm_regs_ops, s, "vttm-regs",
+                          VTTM_REGS_SIZE);
+    memory_region_init_alias(&s->vram_bar, obj, "vttm-vram", s->vram, 0,
+                             s->vram_visible);
+    pci_register_bar(pdev, VTTM_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
+                     &s->regs);
+    pci_register_bar(pdev, VTTM_BAR_VRAM,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar);
+    return true;
+}
+
+static void vttm_realize(PCIDevice *pdev, Error **errp)
+{
+    if (pci_bus_is_express(pci_get_bus(pdev))) {
+        int ret = pcie_endpoint_cap_init(pdev, 0);
+
+        assert(ret > 0);
+    } else {
+        pdev->cap_present &= ~QEMU_PCI_CAP_EXPRESS;
+    }
+    if (!vttm_try_realize(VTTM(pdev), errp)) {
+        vttm_exit(pdev);
+    }
+}
+
+/* Properties and type */
+
+static char *vttm_get_stats(Object *obj, Error **errp)
+{
+    VttmState *s = VTTM(obj);
+    g_autofree char *json = NULL;
+    size_t size = 0;
+    size_t need;
+
+    if (!s->model) {
+        error_setg(errp, "vttm: the device is not realized");
+        return NULL;
+    }
+    /* Counters grow while we look, so the length may, too */
+    while ((need = vttm_model_stats_json(s->model, json, size)) >= size) {
+        size = need + 64;
+        json = g_realloc(json, size);
+    }
+    return g_steal_pointer(&json);
+}
+
+static void vttm_get_witness_lost(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    uint64_t lost = vttm_witness_lost(&VTTM(obj)->witness);
+
+    visit_type_uint64(v, name, &lost, errp);
+}
+
+static const Property vttm_properties[] = {
+    DEFINE_PROP_LINK("vram", VttmState, hostmem, TYPE_MEMORY_BACKEND,
+                     HostMemoryBackend *),
+    DEFINE_PROP_SIZE("vram-visible", VttmState, vram_visible, 0),
+    DEFINE_PROP_STRING("witness-log", VttmState, witness.path),
+};
+
+static void vttm_instance_init(Object *obj)
+{
+    VttmState *s = VTTM(obj);
+
+    vttm_witness_init(&s->witness);
+    /* Must be known before realize: the size of config space follows */
+    PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
+}
+
+static void vttm_instance_finalize(Object *obj)
+{
+    vttm_witness_finalize(&VTTM(obj)->witness);
+}
+
+static void vttm_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);
+    ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+    pc->realize = vttm_realize;
+    pc->exit = vttm_exit;
+    pc->vendor_id = VTTM_PCI_VENDOR_ID;
+    pc->device_id = VTTM_PCI_DEVICE_ID;
+    pc->revision = VTTM_PCI_REVISION;
+    pc->class_id = PCI_CLASS_DISPLAY_OTHER;
+    rc->phases.hold = vttm_reset_hold;
+    dc->desc = "Virtual GPU for TTM";
+    set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
+    device_class_set_props(dc, vttm_properties);
+
+    object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
+    object_class_property_set_description(klass, "stats",
+        "Counters of the GPU model (a JSON object)");
+    object_class_property_add(klass, "witness-lost", "uint64",
+                              vttm_get_witness_lost, NULL, NULL, NULL);
+    object_class_property_set_description(klass, "witness-lost",
+        "Witness records that could not be written");
+}
+
+static const TypeInfo vttm_type = {
+    .name = TYPE_VTTM,
+    .parent = TYPE_PCI_DEVICE,
+    .instance_size = sizeof(VttmState),
+    .instance_init = vttm_instance_init,
+    .instance_finalize = vttm_instance_finalize,
+    .class_init = vttm_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { INTERFACE_PCIE_DEVICE },
+        { INTERFACE_CONVENTIONAL_PCI_DEVICE },
+        { },
+    },
+};
+
+static void vttm_register_types(void)
+{
+    type_register_static(&vttm_type);
+}
+
+type_init(vttm_register_types)

@@ -1,0 +1,79 @@
+/*
+ * vttm virtual GPU, PCI shim: state shared by the files of this directory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_VTTM_VTTM_H
+#define HW_VTTM_VTTM_H
+
+#include "hw/pci/pci_device.h"
+#include "host-backend/model/vttm_model.h"
+#include "protocol/vttm_regs.h"
+#include "qom/object.h"
+#include "system/hostmem.h"
+
+#define TYPE_VTTM "vttm"
+OBJECT_DECLARE_SIMPLE_TYPE(VttmState, VTTM)
+
+/*
+ * The witness log. Written by the model's worker threads, which must not take
+ * the big lock: @lock protects all but @path and @fd, which are set at realize.
+ */
+typedef struct VttmWitness {
+    char *path;
+    int fd;
+    QemuMutex lock;
+    bool failed;
+    uint64_t lost; /* records that did not reach the file */
+} VttmWitness;
+
+struct VttmState {
+    PCIDevice parent_obj;
+
+    /* Properties */
+    HostMemoryBackend *hostmem;
+    uint64_t vram_visible;
+    VttmWitness witness;
+
+    /* BARs */
+    MemoryRegion regs;
+    MemoryRegion vram_bar;
+
+    /* VRAM as the GPU sees it: all of it, whatever BAR2 shows */
+    MemoryRegion *vram;
+    MemoryRegion vram_root;
+    AddressSpace vram_as;
+    uint8_t *vram_ptr;
+    uint64_t vram_size;
+
+    vttm_model *model;
+    bool paused;
+
+    /* Bitmap of MSI-X vectors to fire; set on any thread, taken by irq_bh */
+    uint32_t irq_pending;
+    QEMUBH *irq_bh;
+
+    VMChangeStateEntry *vm_change;
+    Error *migration_blocker;
+};
+
+/* dma.c: callbacks of the model, on its worker threads */
+void *vttm_dma_map(void *opaque, uint64_t addr, uint64_t *len, int is_write);
+void vttm_dma_unmap(void *opaque, uint64_t addr, void *ptr, uint64_t len,
+                    int is_write);
+void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len);
+void vttm_thread_enter(void *opaque);
+void vttm_thread_exit(void *opaque);
+
+/* witness.c */
+void vttm_witness_init(VttmWitness *w);
+bool vttm_witness_open(VttmWitness *w, Error **errp);
+void vttm_witness_close(VttmWitness *w);
+void vttm_witness_finalize(VttmWitness *w);
+uint64_t vttm_witness_lost(VttmWitness *w);
+/* Callback of the model, on its worker threads */
+void vttm_witness_append(void *opaque, const struct vttm_witness_record *rec,
+                         size_t n);
+
+#endif /* HW_VTTM_VTTM_H */

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/unit/qtest/qemu_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <system_error>
+#include <thread>
+
+namespace vttm::qtest {
+
+std::filesystem::path QemuPath() {
+    const char* path = std::getenv("VTTM_QEMU");
+    return path && *path ? path : VTTM_QEMU_DEFAULT;
+}
+
+TempDir::TempDir() {
+    std::string name = std::filesystem::temp_directory_path() / "vttm-qtest.XXXXXX";
+    if (!mkdtemp(name.data())) throw std::system_error(errno, std::generic_category(), name);
+    path_ = name;
+}
+
+TempDir::~TempDir() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+}
+
+QemuProcess::QemuProcess(const std::vector<std::string>& args, std::filesystem::path log)
+    : log_(std::move(log)) {
+    const std::string qemu = QemuPath();
+    std::vector<char*> argv{const_cast<char*>(qemu.c_str())};
+    for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
+    argv.push_back(nullptr);
+
+    int out = open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (out < 0) throw std::system_error(errno, std::generic_category(), log_);
+    pid_t parent = getpid();
+    pid_ = fork();
+    if (pid_ == 0) {
+        // Only async-signal-safe calls here. QEMU must not outlive a test that crashed.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(127);
+        signal(SIGXFSZ, SIG_IGN);  // see LimitFileSize()
+        dup2(out, STDOUT_FILENO);
+        dup2(out, STDERR_FILENO);
+        execv(argv[0], argv.data());
+        _exit(127);
+    }
+    int error = errno;
+    close(out);
+    if (pid_ < 0) throw std::system_error(error, std::generic_category(), "fork");
+}
+
+QemuProcess::~QemuProcess() {
+    if (!Running()) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, &status_, 0);
+}
+
+bool QemuProcess::Running() {
+    if (pid_ < 0) return false;
+    if (waitpid(pid_, &status_, WNOHANG) == 0) return true;
+    pid_ = -1;
+    return false;
+}
+
+void QemuProcess::LimitFileSize(uint64_t bytes) {
+    const rlimit limit{bytes, bytes};
+    if (prlimit(pid_, RLIMIT_FSIZE, &limit, nullptr) < 0) {
+        throw std::system_error(errno, std::generic_category(), "prlimit");
+    }
+}
+
+int QemuProcess::Wait(int seconds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    while (Running()) {
+        if (std::chrono::steady_clock::now() > end) {
+            kill(pid_, SIGKILL);
+            waitpid(pid_, &status_, 0);
+            pid_ = -1;
+            return -1;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+}
+
+std::string QemuProcess::Log() const {
+    std::ostringstream text;
+    text << std::ifstream(log_).rdbuf();
+    return text.str();
+}
+
+}  // namespace vttm::qtest
