@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+/* debugfs: where each page of each buffer is (placement), and counters (vttm_stats). */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include <drm/drm_debugfs.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
+#include <drm/ttm/ttm_backup.h>
+
+#include "vttm_bo.h"
+#include "vttm_drv.h"
+
+/* A run of pages that lie one behind the other, in memory and on the swap device. */
+struct vttm_run {
+	pgoff_t first;
+	pgoff_t count;
+	const char *kind;
+	u64 addr;
+	s64 slot; /* -1: none */
+};
+
+static void vttm_run_flush(struct seq_file *m, struct vttm_run *run)
+{
+	if (run->count)
+		seq_printf(m, "%lu %lu %s %llx %lld\n", run->first, run->count, run->kind,
+			   run->addr, run->slot);
+	run->count = 0;
+}
+
+/* Adds page @page, contiguous or not to those before it. */
+static void vttm_run_add(struct seq_file *m, struct vttm_run *run, pgoff_t page, const char *kind,
+			 u64 addr, s64 slot, pgoff_t count)
+{
+	u64 bytes = (u64)run->count << PAGE_SHIFT;
+
+	if (run->count && !strcmp(run->kind, kind) &&
+	    addr == (run->addr ? run->addr + bytes : 0) &&
+	    slot == (run->slot >= 0 ? run->slot + (s64)run->count : -1)) {
+		run->count += count;
+		return;
+	}
+	vttm_run_flush(m, run);
+	*run = (struct vttm_run) {
+		.first = page,
+		.count = count,
+		.kind = kind,
+		.addr = addr,
+		.slot = slot,
+	};
+}
+
+static void vttm_show_backup(struct seq_file *m, struct vttm_run *run, struct ttm_tt *tt,
+			     pgoff_t i)
+{
+#ifdef TTM_BACKUP_HAS_WHERE
+	struct ttm_backup_where where;
+	u64 addr = 0;
+	s64 slot = -1;
+
+	/* Handle 0: read back by a restore that is not complete, and so at no place of its own. */
+	if (!ttm_backup_page_ptr_to_handle(tt->pages[i]) ||
+	    ttm_backup_where(tt->backup, i, &where)) {
+		vttm_run_add(m, run, i, "none", 0, -1, 1);
+		return;
+	}
+	if (where.kind == TTM_BACKUP_WHERE_RESIDENT || where.kind == TTM_BACKUP_WHERE_SWAPCACHE)
+		addr = (u64)where.pfn << PAGE_SHIFT;
+	if (where.kind == TTM_BACKUP_WHERE_SWAPPED || where.kind == TTM_BACKUP_WHERE_SWAPCACHE)
+		slot = where.swap_offset;
+
+	switch (where.kind) {
+	case TTM_BACKUP_WHERE_RESIDENT:
+		vttm_run_add(m, run, i, "shmem", addr, slot, 1);
+		break;
+	case TTM_BACKUP_WHERE_SWAPCACHE:
+		vttm_run_add(m, run, i, "swapcache", addr, slot, 1);
+		break;
+	case TTM_BACKUP_WHERE_SWAPPED:
+		vttm_run_add(m, run, i, "swap", addr, slot, 1);
+		break;
+	default:
+		vttm_run_add(m, run, i, "none", 0, -1, 1);
+		break;
+	}
+#else
+	vttm_run_add(m, run, i, "shmem", 0, -1, 1);
+#endif
+}
+
+static void vttm_show_tt(struct seq_file *m, struct vttm_run *run, struct ttm_tt *tt,
+			 const char *kind)
+{
+	pgoff_t i;
+
+	for (i = 0; i < tt->num_pages; i++) {
+		struct page *page = tt->pages[i];
+
+		if (!page)
+			vttm_run_add(m, run, i, "none", 0, -1, 1);
+		else if (ttm_backup_page_ptr_is_handle(page))
+			vttm_show_backup(m, run, tt, i);
+		else
+			vttm_run_add(m, run, i, kind, page_to_phys(page), -1, 1);
+	}
+}
+
+static void vttm_show_vram(struct seq_file *m, struct vttm_run *run, struct vttm_bo *bo)
+{
+	struct vttm_span span;
+	pgoff_t i = 0;
+
+	for (vttm_span_first(&span, bo, bo->tbo.resource); span.len;
+	     vttm_span_advance(&span, span.len)) {
+		pgoff_t count = span.len >> PAGE_SHIFT;
+
+		/* Offset 0 is a real place here: a run of its own per block. */
+		vttm_run_flush(m, run);
+		vttm_run_add(m, run, i, "vram", span.addr, -1, count);
+		i += count;
+	}
+}
+
+static struct vttm_bo *vttm_placement_find(struct vttm_device *vdev, loff_t *pos)
+{
+	unsigned long index = *pos;
+	struct vttm_bo *bo;
+
+	xa_lock(&vdev->bos);
+	for (bo = xa_find(&vdev->bos, &index, ULONG_MAX, XA_PRESENT); bo;
+	     bo = xa_find_after(&vdev->bos, &index, ULONG_MAX, XA_PRESENT))
+		if (kref_get_unless_zero(&bo->tbo.base.refcount))
+			break;
+	xa_unlock(&vdev->bos);
+	*pos = index;
+	return bo;
+}
+
+static void *vttm_placement_start(struct seq_file *m, loff_t *pos)
+{
+	return vttm_placement_find(m->private, pos);
+}
+
+static void vttm_placement_stop(struct seq_file *m, void *v)
+{
+	struct vttm_bo *bo = v;
+
+	if (bo)
+		drm_gem_object_put(&bo->tbo.base);
+}
+
+static void *vttm_placement_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	vttm_placement_stop(m, v);
+	++*pos;
+	return vttm_placement_find(m->private, pos);
+}
+
+static int vttm_placement_show(struct seq_file *m, void *v)
+{
+	struct vttm_bo *bo = v;
+	struct ttm_resource *res;
+	struct vttm_run run = {};
+	int ret;
+
+	ret = dma_resv_lock_interruptible(bo->tbo.base.resv, NULL);
+	if (ret)
+		return ret;
+
+	res = bo->tbo.resource;
+	seq_printf(m, "bo %u %lu\n", bo->tag, (unsigned long)bo->tbo.base.size >> PAGE_SHIFT);
+	if (res && res->mem_type == TTM_PL_VRAM)
+		vttm_show_vram(m, &run, bo);
+	else if (bo->tbo.ttm)
+		vttm_show_tt(m, &run, bo->tbo.ttm,
+			     res && res->mem_type == TTM_PL_TT ? "gtt" : "system");
+	else
+		vttm_run_add(m, &run, 0, "none", 0, -1, bo->tbo.base.size >> PAGE_SHIFT);
+	vttm_run_flush(m, &run);
+	dma_resv_unlock(bo->tbo.base.resv);
+	return 0;
+}
+
+static const struct seq_operations vttm_placement_sops = {
+	.start = vttm_placement_start,
+	.next = vttm_placement_next,
+	.stop = vttm_placement_stop,
+	.show = vttm_placement_show,
+};
+
+DEFINE_SEQ_ATTRIBUTE(vttm_placement);
+
+static void vttm_show_counter(struct seq_file *m, const char *name, atomic64_t *counter)
+{
+	seq_printf(m, "%s %lld\n", name, (long long)atomic64_read(counter));
+}
+
+static int vttm_stats_show(struct seq_file *m, void *unused)
+{
+	struct vttm_device *vdev = m->private;
+	struct vttm_stats *stats = &vdev->stats;
+	u32 faults = 0, stale = 0;
+	int idx;
+
+	if (drm_dev_enter(&vdev->drm, &idx)) {
+		faults = vttm_read(vdev, VTTM_REG_FAULT_COUNT);
+		stale = vttm_read(vdev, VTTM_REG_STALE_COUNT);
+		drm_dev_exit(idx);
+	}
+
+	vttm_show_counter(m, "buffers", &stats->buffers);
+	vttm_show_counter(m, "buffer_bytes", &stats->buffer_bytes);
+	vttm_show_counter(m, "mappings", &stats->mappings);
+	vttm_show_counter(m, "vm_count", &stats->vm_count);
+	seq_printf(m, "shrinkable_pages %ld\n", atomic_long_read(&vdev->shrinkable_pages));
+	seq_printf(m, "purgeable_pages %ld\n", atomic_long_read(&vdev->purgeable_pages));
+	vttm_show_counter(m, "shrink_calls", &stats->shrink_calls);
+	vttm_show_counter(m, "shrunk_pages", &stats->shrunk_pages);
+	vttm_show_counter(m, "moves_vram_gtt", &stats->moves_vram_gtt);
+	vttm_show_counter(m, "moves_gtt_vram", &stats->moves_gtt_vram);
+	vttm_show_counter(m, "moves_system", &stats->moves_system);
+	seq_printf(m, "faults %u\n", faults);
+	seq_printf(m, "stale %u\n", stale);
+	vttm_show_counter(m, "jobs", &stats->jobs);
+	vttm_show_counter(m, "job_errors", &stats->job_errors);
+	vttm_show_counter(m, "resets", &stats->resets);
+	return 0;
+}
+
+DEFINE_SHOW_ATTRIBUTE(vttm_stats);
+
+void vttm_debugfs_init(struct drm_minor *minor)
+{
+	struct vttm_device *vdev = to_vttm_device(minor->dev);
+	struct dentry *root = minor->debugfs_root;
+	static const struct {
+		u32 type;
+		const char *name;
+	} managers[] = {
+		{ TTM_PL_SYSTEM, "ttm_system" },
+		{ TTM_PL_TT, "ttm_gtt" },
+		{ TTM_PL_VRAM, "ttm_vram" },
+	};
+	unsigned int i;
+
+	debugfs_create_file("placement", 0400, root, vdev, &vttm_placement_fops);
+	debugfs_create_file("vttm_stats", 0444, root, vdev, &vttm_stats_fops);
+	for (i = 0; i < ARRAY_SIZE(managers); i++)
+		ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->ttm, managers[i].type),
+						    root, managers[i].name);
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+/* vttm: PCI glue, the DRM driver and its ioctl table. */
+#include <linux/dma-mapping.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_ioctl.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include "vttm_drv.h"
+#include "vttm_vm.h"
+
+/* Fails for a device that is gone. */
+static int vttm_get_register(struct vttm_device *vdev, u32 reg, u64 *value)
+{
+	int idx;
+
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+	*value = vttm_read(vdev, reg);
+	drm_dev_exit(idx);
+	return 0;
+}
+
+static int vttm_get_param_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct vttm_device *vdev = to_vttm_device(drm);
+	struct drm_vttm_get_param *args = data;
+
+	if (args->pad)
+		return -EINVAL;
+
+	switch (args->param) {
+	case VTTM_PARAM_ABI:
+		args->value = vdev->abi;
+		return 0;
+	case VTTM_PARAM_VRAM_SIZE:
+		args->value = vdev->vram_size;
+		return 0;
+	case VTTM_PARAM_VRAM_VISIBLE:
+		args->value = vdev->vram_visible;
+		return 0;
+	case VTTM_PARAM_GTT_SIZE:
+		args->value = vdev->gtt_size;
+		return 0;
+	case VTTM_PARAM_NUM_ENGINES:
+		args->value = VTTM_NUM_ENGINES;
+		return 0;
+	case VTTM_PARAM_FAULT_COUNT:
+		return vttm_get_register(vdev, VTTM_REG_FAULT_COUNT, &args->value);
+	case VTTM_PARAM_STALE_COUNT:
+		return vttm_get_register(vdev, VTTM_REG_STALE_COUNT, &args->value);
+	default:
+		return -EINVAL;
+	}
+}
+
+static const struct drm_ioctl_desc vttm_ioctls[] = {
+	DRM_IOCTL_DEF_DRV(VTTM_GET_PARAM, vttm_get_param_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_GEM_CREATE, vttm_gem_create_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_GEM_MMAP, vttm_gem_mmap_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_GEM_INFO, vttm_gem_info_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_VM_BIND, vttm_vm_bind_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_SUBMIT, vttm_submit_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_WAIT, vttm_wait_ioctl, DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(VTTM_GEM_MADVISE, vttm_gem_madvise_ioctl, DRM_RENDER_ALLOW),
+};
+
+static void vttm_file_free(struct vttm_file *vfile, unsigned int queues)
+{
+	while (queues--)
+		vttm_queue_fini(&vfile->queues[queues]);
+	vttm_vm_close(vfile->vm);
+	kvfree(vfile);
+}
+
+static int vttm_open(struct drm_device *drm, struct drm_file *file)
+{
+	struct vttm_device *vdev = to_vttm_device(drm);
+	struct vttm_file *vfile;
+	unsigned int i;
+	int ret;
+
+	vfile = kvzalloc_obj(*vfile);
+	if (!vfile)
+		return -ENOMEM;
+	vfile->vm = vttm_vm_create(vdev);
+	if (IS_ERR(vfile->vm)) {
+		ret = PTR_ERR(vfile->vm);
+		kvfree(vfile);
+		return ret;
+	}
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		ret = vttm_queue_init(vdev, &vfile->queues[i], i);
+		if (ret) {
+			vttm_file_free(vfile, i);
+			return ret;
+		}
+	}
+	file->driver_priv = vfile;
+	return 0;
+}
+
+/* The handles are closed already, and their mappings with them. */
+static void vttm_postclose(struct drm_device *drm, struct drm_file *file)
+{
+	vttm_file_free(file->driver_priv, VTTM_NUM_ENGINES);
+}
+
+DEFINE_DRM_GEM_FOPS(vttm_fops);
+
+static const struct drm_driver vttm_driver = {
+	.driver_features = DRIVER_GEM | DRIVER_RENDER | DRIVER_SYNCOBJ,
+	.open = vttm_open,
+	.postclose = vttm_postclose,
+	.ioctls = vttm_ioctls,
+	.num_ioctls = ARRAY_SIZE(vttm_ioctls),
+	.fops = &vttm_fops,
+	.debugfs_init = vttm_debugfs_init,
+	.name = "vttm",
+	.desc = "virtual GPU for TTM",
+	.major = VTTM_ABI_MAJOR,
+	.minor = VTTM_ABI_MINOR,
+};
+
+static void vttm_device_fini(struct drm_device *drm, void *arg)
+{
+	struct vttm_device *vdev = arg;
+
+	drm_WARN_ON(drm, atomic64_read(&vdev->stats.mappings));
+	drm_WARN_ON(drm, atomic64_read(&vdev->stats.vm_count));
+	xa_destroy(&vdev->bos);
+	ida_destroy(&vdev->vm_ids);
+	mutex_destroy(&vdev->tlb_lock);
+}
+
+static int vttm_device_init(struct vttm_device *vdev)
+{
+	mutex_init(&vdev->tlb_lock);
+	init_rwsem(&vdev->validate_lock);
+	ida_init(&vdev->vm_ids);
+	xa_init_flags(&vdev->bos, XA_FLAGS_ALLOC1);
+	return drmm_add_action_or_reset(&vdev->drm, vttm_device_fini, vdev);
+}
+
+static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
+{
+	int ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	dma_set_max_seg_size(&pdev->dev, SZ_1G);
+
+	if (pci_resource_len(pdev, VTTM_BAR_REGS) < VTTM_REGS_SIZE) {
+		dev_err(&pdev->dev, "BAR0 is too small for the registers\n");
+		return -ENODEV;
+	}
+	vdev->regs = pcim_iomap_region(pdev, VTTM_BAR_REGS, "vttm");
+	if (IS_ERR(vdev->regs))
+		return PTR_ERR(vdev->regs);
+	ret = pcim_request_region(pdev, VTTM_BAR_VRAM, "vttm");
+	if (ret)
+		return ret;
+	vdev->vram_base = pci_resource_start(pdev, VTTM_BAR_VRAM);
+	pci_set_master(pdev);
+	return 0;
+}
+
+static int vttm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct vttm_device *vdev;
+	int ret;
+
+	vdev = devm_drm_dev_alloc(&pdev->dev, &vttm_driver, struct vttm_device, drm);
+	if (IS_ERR(vdev))
+		return PTR_ERR(vdev);
+	pci_set_drvdata(pdev, vdev);
+
+	ret = vttm_pci_map(pdev, vdev);
+	if (!ret)
+		ret = vttm_hw_init(vdev);
+	if (ret)
+		return ret;
+	vdev->vram_visible = min(vdev->vram_visible, pci_resource_len(pdev, VTTM_BAR_VRAM));
+
+	ret = vttm_device_init(vdev);
+	if (!ret)
+		ret = vttm_ring_init(vdev, VTTM_ENGINE_COPY, "vttm-copy");
+	if (!ret)
+		ret = vttm_ring_init(vdev, VTTM_ENGINE_STAMP, "vttm-stamp");
+	if (!ret)
+		ret = vttm_sched_init(vdev);
+	if (!ret)
+		ret = vttm_mm_init(vdev);
+	if (!ret)
+		ret = vttm_shrinker_init(vdev);
+	if (!ret)
+		ret = vttm_hw_irq_init(vdev);
+	if (!ret)
+		ret = drm_dev_register(&vdev->drm, 0);
+	if (ret)
+		return ret;
+
+	drm_info(&vdev->drm, "ABI %u.%u, VRAM %llu MiB (%llu visible), GTT %llu MiB\n",
+		 vdev->abi >> 16, vdev->abi & 0xffff, vdev->vram_size >> 20,
+		 vdev->vram_visible >> 20, vdev->gtt_size >> 20);
+	return 0;
+}
+
+static void vttm_stop(struct pci_dev *pdev)
+{
+	struct vttm_device *vdev = pci_get_drvdata(pdev);
+
+	drm_dev_unplug(&vdev->drm);
+	vttm_sched_quiesce(vdev);
+	vttm_write(vdev, VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
+	pci_clear_master(pdev);
+}
+
+static const struct pci_device_id vttm_ids[] = {
+	{ PCI_DEVICE(VTTM_PCI_VENDOR_ID, VTTM_PCI_DEVICE_ID) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, vttm_ids);
+
+static struct pci_driver vttm_pci_driver = {
+	.name = "vttm",
+	.id_table = vttm_ids,
+	.probe = vttm_probe,
+	.remove = vttm_stop,
+	.shutdown = vttm_stop,
+};
+module_pci_driver(vttm_pci_driver);
+
+MODULE_DESCRIPTION("virtual GPU for TTM");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * vttm - DRM render driver of the virtual GPU for TTM.
+ *
+ * Locking, outermost first:
+ *   vttm_device.validate_lock   many submits at once, or one that may evict alone
+ *   vttm_vm.lock                address space: mappings tree and page-table tree; allocates
+ *   BO reservation              placement, tt, list of mappings and their PTEs, madvise state
+ *   vttm_queue.lock             order of a file's jobs on one engine
+ *   vttm_device.tlb_lock        TLB invalidation registers
+ *   vttm_engine.lock            ring's list of pending fences; taken in hard interrupts
+ * Reclaim (the shrinker) enters with a trylocked reservation: nothing below the reservation
+ * allocates memory while it holds its lock.
+ */
+#ifndef VTTM_DRV_H
+#define VTTM_DRV_H
+
+#include <linux/io-64-nonatomic-hi-lo.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_file.h>
+#include <drm/ttm/ttm_device.h>
+#include <drm/ttm/ttm_resource.h>
+
+#include "vttm_drm.h"
+#include "vttm_pte.h"
+#include "vttm_regs.h"
+#include "vttm_ring.h"
+
+struct shrinker;
+struct vttm_vm;
+
+/* Monotonic counters, except where noted; shown in debugfs (vttm_stats). */
+struct vttm_stats {
+	atomic64_t buffers;      /* now, not monotonic */
+	atomic64_t buffer_bytes; /* now */
+	atomic64_t mappings;     /* now */
+	atomic64_t vm_count;     /* now */
+	atomic64_t shrink_calls;
+	atomic64_t shrunk_pages;
+	atomic64_t moves_vram_gtt;
+	atomic64_t moves_gtt_vram;
+	atomic64_t moves_system; /* between GTT and SYSTEM, both ways */
+	atomic64_t jobs;
+	atomic64_t job_errors;
+	atomic64_t resets;
+};
+
+struct vttm_device {
+	struct drm_device drm;
+	struct ttm_device ttm;
+
+	void __iomem *regs;
+	resource_size_t vram_base; /* CPU's address of BAR2 */
+	u64 vram_size;
+	u64 vram_visible;
+	u64 gtt_size;
+	u32 abi;
+	bool dead; /* a TLB invalidation or reset failed: bus mastering is off, for ever */
+
+	struct vttm_engine engines[VTTM_NUM_ENGINES];
+	struct workqueue_struct *reset_wq; /* ordered: one recovery at a time */
+
+	struct drm_sched_entity migrate_entity;
+	struct mutex migrate_lock; /* order of jobs of migrate_entity */
+
+	struct mutex tlb_lock; /* registers of TLB invalidation, tlb_issued */
+	u32 tlb_issued;        /* value that TLB_INV_DONE will reach */
+
+	struct ida vm_ids;
+	struct xarray bos; /* all buffers, for debugfs */
+	struct rw_semaphore validate_lock;
+
+	struct shrinker *shrinker;
+	atomic_long_t shrinkable_pages;
+	atomic_long_t purgeable_pages;
+
+	struct vttm_stats stats;
+};
+
+static inline struct vttm_device *to_vttm_device(struct drm_device *drm)
+{
+	return container_of(drm, struct vttm_device, drm);
+}
+
+static inline struct vttm_device *ttm_to_vttm_device(struct ttm_device *ttm)
+{
+	return container_of(ttm, struct vttm_device, ttm);
+}
+
+/* Jobs of one file on one engine. WAIT knows the results of the last VTTM_QUEUE_WINDOW jobs. */
+#define VTTM_QUEUE_WINDOW 1024
+struct vttm_queue {
+	struct drm_sched_entity entity;
+	struct mutex lock; /* seqno, fences, order of jobs */
+	u64 seqno;         /* of the newest job; the first one is 1 */
+	struct dma_fence *fences[VTTM_QUEUE_WINDOW];
+};
+
+struct vttm_file {
+	struct vttm_vm *vm;
+	struct vttm_queue queues[VTTM_NUM_ENGINES];
+};
+
+static inline u32 vttm_read(struct vttm_device *vdev, u32 reg)
+{
+	return readl(vdev->regs + reg);
+}
+
+static inline void vttm_write(struct vttm_device *vdev, u32 reg, u32 val)
+{
+	writel(val, vdev->regs + reg);
+}
+
+/* @reg is a _LO register; @reg + 4 is its _HI. */
+static inline u64 vttm_read64(struct vttm_device *vdev, u32 reg)
+{
+	return readq(vdev->regs + reg);
+}
+
+static inline void vttm_write64(struct vttm_device *vdev, u32 reg, u64 val)
+{
+	writeq(val, vdev->regs + reg);
+}
+
+/* vttm_hw.c */
+int vttm_hw_init(struct vttm_device *vdev);
+int vttm_hw_irq_init(struct vttm_device *vdev);
+void vttm_hw_kill(struct vttm_device *vdev, const char *why);
+int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages);
+
+/* vttm_sched.c */
+int vttm_sched_init(struct vttm_device *vdev);
+void vttm_sched_quiesce(struct vttm_device *vdev);
+int vttm_queue_init(struct vttm_device *vdev, struct vttm_queue *queue, unsigned int engine);
+void vttm_queue_fini(struct vttm_queue *queue);
+
+/* vttm_submit.c */
+int vttm_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vttm_wait_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vttm_packet.c */
+int vttm_packets_check(const __le32 *packets, u32 num_dwords, unsigned int engine);
+
+/* vttm_gem.c */
+int vttm_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vttm_gem_mmap_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vttm_gem_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+int vttm_gem_madvise_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* vttm_bo.c: TTM's device with its memory types */
+int vttm_mm_init(struct vttm_device *vdev);
+
+/* vttm_vram.c, vttm_gtt.c */
+int vttm_vram_init(struct vttm_device *vdev);
+int vttm_gtt_init(struct vttm_device *vdev);
+
+/* vttm_shrinker.c */
+int vttm_shrinker_init(struct vttm_device *vdev);
+
+/* vttm_debugfs.c */
+void vttm_debugfs_init(struct drm_minor *minor);
+
+#endif /* VTTM_DRV_H */

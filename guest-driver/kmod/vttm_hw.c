@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The device as a whole: identity, reset, interrupts, TLB. */
+#include <linux/interrupt.h>
+#include <linux/iopoll.h>
+#include <linux/pci.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_print.h>
+
+#include "vttm_drv.h"
+
+#define VTTM_RESET_TIMEOUT_US 2000000
+/* The device finishes the chunk that an engine is at before it reports an invalidation. */
+#define VTTM_TLB_TIMEOUT_US 5000000
+
+static int vttm_hw_identify(struct vttm_device *vdev)
+{
+	struct device *dev = vdev->drm.dev;
+	u32 magic = vttm_read(vdev, VTTM_REG_MAGIC);
+
+	if (magic != VTTM_MAGIC) {
+		dev_err(dev, "not a vttm device: magic 0x%08x, expected 0x%08x\n", magic,
+			VTTM_MAGIC);
+		return -ENODEV;
+	}
+
+	vdev->abi = vttm_read(vdev, VTTM_REG_ABI);
+	if (vdev->abi >> 16 != VTTM_ABI_MAJOR) {
+		dev_err(dev, "device has ABI %u.%u, this driver knows %u.x\n", vdev->abi >> 16,
+			vdev->abi & 0xffff, VTTM_ABI_MAJOR);
+		return -ENODEV;
+	}
+
+	if (vttm_read(vdev, VTTM_REG_NUM_ENGINES) < VTTM_NUM_ENGINES ||
+	    vttm_read(vdev, VTTM_REG_NUM_VMS) < VTTM_MAX_VMS) {
+		dev_err(dev, "device has too few engines or VMs\n");
+		return -ENODEV;
+	}
+
+	vdev->vram_size = vttm_read64(vdev, VTTM_REG_VRAM_SIZE_LO);
+	vdev->vram_visible = min(vttm_read64(vdev, VTTM_REG_VRAM_VISIBLE_LO), vdev->vram_size);
+	if (!vdev->vram_size || !IS_ALIGNED(vdev->vram_size, SZ_2M)) {
+		dev_err(dev, "bad VRAM size 0x%llx\n", vdev->vram_size);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* Checks that this is a device we know and brings it to its state after power-on. */
+int vttm_hw_init(struct vttm_device *vdev)
+{
+	u32 status;
+	int ret;
+
+	ret = vttm_hw_identify(vdev);
+	if (ret)
+		return ret;
+
+	vttm_write(vdev, VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
+	ret = readl_poll_timeout(vdev->regs + VTTM_REG_DEV_STATUS, status,
+				 !(status & VTTM_DEV_STATUS_RESETTING), 10,
+				 VTTM_RESET_TIMEOUT_US);
+	if (ret) {
+		dev_err(vdev->drm.dev, "device does not come out of reset\n");
+		return ret;
+	}
+	vdev->tlb_issued = vttm_read(vdev, VTTM_REG_TLB_INV_DONE);
+	return 0;
+}
+
+/*
+ * The device does not obey any more. Bus mastering goes off, so that it cannot touch memory that is
+ * freed from now on; every job fails.
+ */
+void vttm_hw_kill(struct vttm_device *vdev, const char *why)
+{
+	if (xchg(&vdev->dead, true))
+		return;
+	drm_err(&vdev->drm, "%s: giving up on the device\n", why);
+	pci_clear_master(to_pci_dev(vdev->drm.dev));
+}
+
+/*
+ * Drops translations and returns when no engine uses them any more. @cmd is a VTTM_TLB_INV_CMD();
+ * @va and @pages count for VTTM_TLB_INV_RANGE. When the device fails to do it, it is killed, and
+ * so even then the memory behind the translations may be freed.
+ */
+int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
+{
+	u32 done;
+	int ret, idx;
+
+	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+
+	mutex_lock(&vdev->tlb_lock);
+	vttm_write64(vdev, VTTM_REG_TLB_INV_START_LO, va);
+	vttm_write(vdev, VTTM_REG_TLB_INV_PAGES, pages);
+	/* writel() orders the page-table stores before the command. */
+	vttm_write(vdev, VTTM_REG_TLB_INV_CMD, cmd);
+	vdev->tlb_issued++;
+	ret = readl_poll_timeout(vdev->regs + VTTM_REG_TLB_INV_DONE, done,
+				 (s32)(done - vdev->tlb_issued) >= 0, 20, VTTM_TLB_TIMEOUT_US);
+	mutex_unlock(&vdev->tlb_lock);
+
+	if (ret)
+		vttm_hw_kill(vdev, "TLB invalidation does not end");
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static irqreturn_t vttm_irq_engine(int irq, void *arg)
+{
+	struct vttm_engine *engine = arg;
+
+	/* Cleared first: a fence that is written behind this read raises it again. */
+	vttm_write(engine->vdev, VTTM_REG_IRQ_STATUS, VTTM_IRQ_ENGINE(engine->id));
+	vttm_ring_process(engine);
+	return IRQ_HANDLED;
+}
+
+static void vttm_report_fault(struct vttm_device *vdev)
+{
+	u32 info = vttm_read(vdev, VTTM_REG_FAULT_INFO);
+	u64 addr = vttm_read64(vdev, VTTM_REG_FAULT_ADDR_LO);
+
+	vttm_write(vdev, VTTM_REG_FAULT_STATUS, VTTM_FAULT_STATUS_VALID);
+	drm_err_ratelimited(&vdev->drm, "fault: reason %u, engine %u, VM %u, %s at 0x%llx\n",
+			    VTTM_FAULT_INFO_REASON(info), VTTM_FAULT_INFO_ENGINE(info),
+			    VTTM_FAULT_INFO_VM(info),
+			    info & VTTM_FAULT_INFO_WRITE ? "write" : "read", addr);
+}
+
+static irqreturn_t vttm_irq_error(int irq, void *arg)
+{
+	struct vttm_device *vdev = arg;
+	unsigned int i;
+
+	vttm_write(vdev, VTTM_REG_IRQ_STATUS, VTTM_IRQ_ERROR);
+	if (vttm_read(vdev, VTTM_REG_FAULT_STATUS) & VTTM_FAULT_STATUS_VALID)
+		vttm_report_fault(vdev);
+
+	/* A halted engine needs its time-out handler now, not in some seconds. */
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		if (vttm_read(vdev, VTTM_ENGINE_BASE(i) + VTTM_ENG_STATUS) &
+		    VTTM_ENG_STATUS_HALTED)
+			drm_sched_fault(&vdev->engines[i].sched);
+	return IRQ_HANDLED;
+}
+
+/* Needs engines and schedulers: from here on interrupts come. */
+int vttm_hw_irq_init(struct vttm_device *vdev)
+{
+	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	u32 enable = VTTM_IRQ_ERROR;
+	unsigned int i;
+	int ret;
+
+	ret = pci_alloc_irq_vectors(pdev, VTTM_NUM_VECTORS, VTTM_NUM_VECTORS, PCI_IRQ_MSIX);
+	if (ret < 0) {
+		dev_err(&pdev->dev, "no %u MSI-X vectors: %d\n", VTTM_NUM_VECTORS, ret);
+		return ret;
+	}
+
+	ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_ERROR), vttm_irq_error,
+			       0, "vttm-error", vdev);
+	for (i = 0; !ret && i < VTTM_NUM_ENGINES; i++) {
+		ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_ENGINE(i)),
+				       vttm_irq_engine, 0, vdev->engines[i].name,
+				       &vdev->engines[i]);
+		enable |= VTTM_IRQ_ENGINE(i);
+	}
+	if (ret)
+		return ret;
+
+	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, enable);
+	return 0;
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Jobs: from the scheduler to the rings, and what happens when they hang. */
+#include <linux/iopoll.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include "vttm_drv.h"
+#include "vttm_vm.h"
+
+/*
+ * Progress is looked at this often: an engine that makes none between two looks, or is halted, is
+ * hung. A long job that advances is not.
+ */
+#define VTTM_JOB_TIMEOUT_MS 5000
+#define VTTM_STOP_TIMEOUT_US 10000000
+
+/*
+ * A job of up to @max_dwords for @engine through @entity. @vm (or NULL: the driver's own job) is
+ * held until the job is freed. The packets are appended with vttm_job_push().
+ */
+struct vttm_job *vttm_job_create(struct vttm_engine *engine, struct drm_sched_entity *entity,
+				 struct vttm_vm *vm, u32 max_dwords, struct drm_file *file)
+{
+	const u32 frame = (sizeof(struct vttm_pkt_set_vm) + sizeof(struct vttm_pkt_fence)) / 4;
+	struct vttm_job *job;
+	int ret;
+
+	job = kvzalloc_flex(*job, packets, max_dwords);
+	if (!job)
+		return ERR_PTR(-ENOMEM);
+
+	job->engine = engine;
+	job->max_dwords = max_dwords;
+	job->fence = vttm_fence_create();
+	if (!job->fence) {
+		kvfree(job);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	ret = drm_sched_job_init(&job->base, entity,
+				 max(max_dwords + frame, VTTM_JOB_MIN_CREDITS), engine,
+				 file ? file->client_id : 0);
+	if (ret) {
+		kfree(job->fence);
+		kvfree(job);
+		return ERR_PTR(ret);
+	}
+
+	if (vm) {
+		kref_get(&vm->ref);
+		job->vm = vm;
+	}
+	return job;
+}
+
+static void vttm_job_free(struct vttm_job *job)
+{
+	if (dma_fence_was_initialized(&job->fence->base))
+		dma_fence_put(&job->fence->base);
+	else
+		kfree(job->fence);
+	if (job->vm)
+		vttm_vm_put(job->vm);
+	kvfree(job);
+}
+
+/* For a job that was never pushed. */
+void vttm_job_destroy(struct vttm_job *job)
+{
+	drm_sched_job_cleanup(&job->base);
+	vttm_job_free(job);
+}
+
+static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
+{
+	struct vttm_job *job = to_vttm_job(sched_job);
+	struct vttm_engine *engine = job->engine;
+	struct vttm_device *vdev = engine->vdev;
+	struct dma_fence *ret;
+	int idx;
+
+	atomic64_inc(&vdev->stats.jobs);
+
+	/* Killed while it was queued. */
+	if (job->base.s_fence->finished.error)
+		return ERR_PTR(job->base.s_fence->finished.error);
+
+	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx)) {
+		atomic64_inc(&vdev->stats.job_errors);
+		return ERR_PTR(-ENODEV);
+	}
+	vttm_ring_emit_new(engine, job);
+	ret = dma_fence_get(&job->fence->base);
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sched_job)
+{
+	struct vttm_job *job = to_vttm_job(sched_job);
+	struct vttm_engine *engine = job->engine;
+	struct vttm_device *vdev = engine->vdev;
+	int idx;
+
+	drm_sched_wqueue_stop(&engine->sched);
+	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx)) {
+		vttm_ring_cancel_all(engine, -ENODEV);
+		drm_sched_wqueue_start(&engine->sched);
+		return DRM_GPU_SCHED_STAT_NO_HANG;
+	}
+
+	/* In case only the interrupt got lost. */
+	vttm_ring_process(engine);
+	if (!dma_fence_is_signaled(&job->fence->base) && !vttm_ring_progressed(engine)) {
+		drm_err(&vdev->drm, "engine %s hangs at job %llu: reset\n", engine->name,
+			(u64)job->fence->base.seqno);
+		if (vttm_ring_recover(engine)) {
+			vttm_hw_kill(vdev, "engine reset failed");
+			vttm_ring_cancel_all(engine, -ENODEV);
+		}
+	}
+	drm_dev_exit(idx);
+	drm_sched_wqueue_start(&engine->sched);
+
+	/* The jobs stay with the scheduler: they are done, cancelled, or in the ring again. */
+	return DRM_GPU_SCHED_STAT_NO_HANG;
+}
+
+static void vttm_sched_free_job(struct drm_sched_job *sched_job)
+{
+	drm_sched_job_cleanup(sched_job);
+	vttm_job_free(to_vttm_job(sched_job));
+}
+
+static void vttm_sched_cancel_job(struct drm_sched_job *sched_job)
+{
+	vttm_ring_cancel_all(to_vttm_job(sched_job)->engine, -ECANCELED);
+}
+
+static const struct drm_sched_backend_ops vttm_sched_ops = {
+	.run_job = vttm_sched_run_job,
+	.timedout_job = vttm_sched_timedout_job,
+	.free_job = vttm_sched_free_job,
+	.cancel_job = vttm_sched_cancel_job,
+};
+
+/*
+ * After drm_dev_unplug(), so that nothing is emitted any more: lets the engines finish what they
+ * have, or takes it from them.
+ */
+void vttm_sched_quiesce(struct vttm_device *vdev)
+{
+	unsigned int i;
+	bool idle;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		struct vttm_engine *engine = &vdev->engines[i];
+
+		if (read_poll_timeout(list_empty_careful, idle, idle, 1000, VTTM_STOP_TIMEOUT_US,
+				      false, &engine->pending))
+			drm_err(&vdev->drm, "engine %s did not finish\n", engine->name);
+		vttm_ring_cancel_all(engine, -ENODEV);
+	}
+}
+
+static void vttm_sched_fini(struct drm_device *drm, void *arg)
+{
+	struct vttm_engine *engine = arg;
+
+	drm_sched_fini(&engine->sched);
+}
+
+static void vttm_migrate_entity_fini(struct drm_device *drm, void *arg)
+{
+	drm_sched_entity_destroy(arg);
+}
+
+static int vttm_sched_init_engine(struct vttm_device *vdev, struct vttm_engine *engine)
+{
+	const struct drm_sched_init_args args = {
+		.ops = &vttm_sched_ops,
+		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
+		.credit_limit = VTTM_RING_CREDITS,
+		.timeout = msecs_to_jiffies(VTTM_JOB_TIMEOUT_MS),
+		.timeout_wq = vdev->reset_wq,
+		.name = engine->name,
+		.dev = vdev->drm.dev,
+	};
+	int ret;
+
+	ret = drm_sched_init(&engine->sched, &args);
+	if (ret)
+		return ret;
+	return drmm_add_action_or_reset(&vdev->drm, vttm_sched_fini, engine);
+}
+
+int vttm_sched_init(struct vttm_device *vdev)
+{
+	struct drm_gpu_scheduler *sched = &vdev->engines[VTTM_ENGINE_COPY].sched;
+	unsigned int i;
+	int ret;
+
+	/* Reclaim waits for fences, and those may need a reset. */
+	vdev->reset_wq = drmm_alloc_ordered_workqueue(&vdev->drm, "vttm-reset", WQ_MEM_RECLAIM);
+	if (IS_ERR(vdev->reset_wq))
+		return PTR_ERR(vdev->reset_wq);
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		ret = vttm_sched_init_engine(vdev, &vdev->engines[i]);
+		if (ret)
+			return ret;
+	}
+
+	mutex_init(&vdev->migrate_lock);
+	ret = drm_sched_entity_init(&vdev->migrate_entity, DRM_SCHED_PRIORITY_KERNEL, &sched, 1,
+				    NULL);
+	if (ret)
+		return ret;
+	return drmm_add_action_or_reset(&vdev->drm, vttm_migrate_entity_fini,
+					&vdev->migrate_entity);
+}
+
+int vttm_queue_init(struct vttm_device *vdev, struct vttm_queue *queue, unsigned int engine)
+{
+	struct drm_gpu_scheduler *sched = &vdev->engines[engine].sched;
+
+	mutex_init(&queue->lock);
+	return drm_sched_entity_init(&queue->entity, DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
+}
+
+/* Waits for the queue's jobs, or cancels them if the process was killed. */
+void vttm_queue_fini(struct vttm_queue *queue)
+{
+	unsigned int i;
+
+	drm_sched_entity_destroy(&queue->entity);
+	for (i = 0; i < VTTM_QUEUE_WINDOW; i++)
+		dma_fence_put(queue->fences[i]);
+	mutex_destroy(&queue->lock);
+}

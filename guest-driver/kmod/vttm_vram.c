@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/* VRAM: a buddy allocator behind a TTM resource manager. */
+#include <linux/gpu_buddy.h>
+#include <linux/slab.h>
+
+#include <drm/drm_buddy.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+
+#include "vttm_bo.h"
+#include "vttm_drv.h"
+
+struct vttm_vram {
+	struct ttm_resource_manager base;
+	struct mutex lock; /* buddy */
+	struct gpu_buddy buddy;
+	u64 visible;
+};
+
+struct vttm_vram_res {
+	struct ttm_resource base;
+	struct list_head blocks; /* struct gpu_buddy_block, in the order of the buffer */
+	bool visible;            /* all of it is in BAR2 */
+};
+
+static struct vttm_vram *to_vttm_vram(struct ttm_resource_manager *man)
+{
+	return container_of(man, struct vttm_vram, base);
+}
+
+static struct vttm_vram_res *to_vttm_vram_res(struct ttm_resource *res)
+{
+	return container_of(res, struct vttm_vram_res, base);
+}
+
+bool vttm_vram_visible(struct ttm_resource *res)
+{
+	return to_vttm_vram_res(res)->visible;
+}
+
+struct list_head *vttm_vram_blocks(struct ttm_resource *res)
+{
+	return &to_vttm_vram_res(res)->blocks;
+}
+
+u64 vttm_vram_block_size(struct gpu_buddy_block *block)
+{
+	return (u64)PAGE_SIZE << gpu_buddy_block_order(block);
+}
+
+/* VRAM offset of the byte at @offset in the resource. */
+u64 vttm_vram_offset(struct ttm_resource *res, u64 offset)
+{
+	struct gpu_buddy_block *block;
+
+	list_for_each_entry(block, vttm_vram_blocks(res), link) {
+		u64 size = vttm_vram_block_size(block);
+
+		if (offset < size)
+			return gpu_buddy_block_offset(block) + offset;
+		offset -= size;
+	}
+	WARN_ON_ONCE(1);
+	return 0;
+}
+
+static int vttm_vram_alloc(struct ttm_resource_manager *man, struct ttm_buffer_object *tbo,
+			   const struct ttm_place *place, struct ttm_resource **out)
+{
+	struct vttm_vram *vram = to_vttm_vram(man);
+	struct gpu_buddy_block *block;
+	struct vttm_vram_res *res;
+	int ret;
+
+	if (tbo->base.size > man->size)
+		return -ENOSPC;
+
+	res = kzalloc_obj(*res);
+	if (!res)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&res->blocks);
+	ttm_resource_init(tbo, place, &res->base);
+
+	mutex_lock(&vram->lock);
+	ret = gpu_buddy_alloc_blocks(&vram->buddy, 0, man->size, res->base.size, PAGE_SIZE,
+				     &res->blocks, 0);
+	mutex_unlock(&vram->lock);
+	if (ret) {
+		ttm_resource_fini(man, &res->base);
+		kfree(res);
+		return ret;
+	}
+
+	block = list_first_entry(&res->blocks, struct gpu_buddy_block, link);
+	res->base.start = gpu_buddy_block_offset(block) >> PAGE_SHIFT;
+	res->visible = true;
+	list_for_each_entry(block, &res->blocks, link)
+		if (gpu_buddy_block_offset(block) + vttm_vram_block_size(block) > vram->visible)
+			res->visible = false;
+	*out = &res->base;
+	return 0;
+}
+
+static void vttm_vram_free(struct ttm_resource_manager *man, struct ttm_resource *base)
+{
+	struct vttm_vram *vram = to_vttm_vram(man);
+	struct vttm_vram_res *res = to_vttm_vram_res(base);
+
+	mutex_lock(&vram->lock);
+	gpu_buddy_free_list(&vram->buddy, &res->blocks, 0);
+	mutex_unlock(&vram->lock);
+	ttm_resource_fini(man, base);
+	kfree(res);
+}
+
+static void vttm_vram_debug(struct ttm_resource_manager *man, struct drm_printer *printer)
+{
+	struct vttm_vram *vram = to_vttm_vram(man);
+
+	mutex_lock(&vram->lock);
+	drm_printf(printer, "visible %llu MiB\n", vram->visible >> 20);
+	drm_buddy_print(&vram->buddy, printer);
+	mutex_unlock(&vram->lock);
+}
+
+static const struct ttm_resource_manager_func vttm_vram_funcs = {
+	.alloc = vttm_vram_alloc,
+	.free = vttm_vram_free,
+	.debug = vttm_vram_debug,
+};
+
+static void vttm_vram_fini(struct drm_device *drm, void *arg)
+{
+	struct vttm_vram *vram = arg;
+	struct ttm_device *ttm = &to_vttm_device(drm)->ttm;
+
+	ttm_resource_manager_evict_all(ttm, &vram->base);
+	ttm_resource_manager_set_used(&vram->base, false);
+	gpu_buddy_fini(&vram->buddy);
+	ttm_resource_manager_cleanup(&vram->base);
+	ttm_set_driver_manager(ttm, TTM_PL_VRAM, NULL);
+	mutex_destroy(&vram->lock);
+}
+
+int vttm_vram_init(struct vttm_device *vdev)
+{
+	struct vttm_vram *vram;
+	int ret;
+
+	vram = drmm_kzalloc(&vdev->drm, sizeof(*vram), GFP_KERNEL);
+	if (!vram)
+		return -ENOMEM;
+
+	mutex_init(&vram->lock);
+	vram->visible = vdev->vram_visible;
+	ret = gpu_buddy_init(&vram->buddy, vdev->vram_size, PAGE_SIZE);
+	if (ret)
+		return ret;
+	gpu_buddy_driver_set_lock(&vram->buddy, &vram->lock);
+
+	vram->base.func = &vttm_vram_funcs;
+	ttm_resource_manager_init(&vram->base, &vdev->ttm, vdev->vram_size);
+	ttm_set_driver_manager(&vdev->ttm, TTM_PL_VRAM, &vram->base);
+	ttm_resource_manager_set_used(&vram->base, true);
+	return drmm_add_action_or_reset(&vdev->drm, vttm_vram_fini, vram);
+}
