@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// counters: what the kernel counted.
+#include <array>
+
+#include "guest-driver/libvttm/agent/hog_cgroup.h"
+#include "guest-driver/libvttm/agent/op.h"
+
+namespace vttm::guest {
+namespace {
+
+constexpr std::string_view kBackupStats = "/sys/kernel/debug/ttm/backup_stats";
+
+Reply counters(Context& context, const Request&, Events&) {
+    const SystemFiles& files = context.files;
+    Reply reply;
+    reply.members["vmstat"] = parse_name_value(files.read("/proc/vmstat"));
+    reply.members["meminfo"] = parse_meminfo(files.read("/proc/meminfo"));
+    reply.members["swaps"] = parse_swaps_used(files.read("/proc/swaps"));
+    reply.members["buddyinfo"] = parse_buddyinfo(files.read("/proc/buddyinfo"));
+    nlohmann::json& backup = reply.members["backup"] = nlohmann::json::object();
+    if (files.exists(kBackupStats)) {
+        backup = parse_name_value(files.read(kBackupStats));
+    }
+    nlohmann::json& driver = reply.members["vttm"] = nlohmann::json::object();
+    if (const std::string directory = find_driver_debugfs(files); !directory.empty()) {
+        driver = parse_name_value(files.read(directory + "/vttm_stats"));
+    }
+    reply.members["memcg"] = HogCgroup(files).counters();
+    return reply;
+}
+
+constexpr std::array kOps = {Op{"counters", counters}};
+
+}  // namespace
+
+std::span<const Op> counter_ops() { return kOps; }
+
+}  // namespace vttm::guest
