@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/console_watcher.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
+namespace vttm::machine {
+namespace {
+
+bool ends_splat(std::string_view message) {
+    return message.starts_with("---[ end ");
+}
+
+std::string clean(std::string_view raw) {
+    while (raw.ends_with('\r')) raw.remove_suffix(1);
+    std::string out;
+    for (std::size_t i = 0; i < raw.size(); ++i) {
+        const auto c = static_cast<unsigned char>(raw[i]);
+        if (raw.substr(i).starts_with("\x1b[")) {  // a terminal sequence up to its letter
+            i = std::min(raw.find_first_not_of("0123456789;?", i + 2), raw.size() - 1);
+        } else if (c == '\t' || c >= 0x20) {
+            out += raw[i];
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+bool ConsoleWatcher::poll() {
+    if (!fd_) {
+        fd_.reset(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!fd_) {
+            if (errno == ENOENT) return false;
+            throw std::system_error(errno, std::generic_category(), path_.string());
+        }
+    }
+    bool any = false;
+    std::array<char, 65536> chunk;
+    for (;;) {
+        const ssize_t n = ::read(fd_.get(), chunk.data(), chunk.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw std::system_error(errno, std::generic_category(), path_.string());
+        if (n == 0) return any;
+        feed({chunk.data(), static_cast<std::size_t>(n)});
+        any = true;
+    }
+}
+
+void ConsoleWatcher::feed(std::string_view text) {
+    seen_ += text.size();
+    while (!text.empty()) {
+        const std::size_t end = text.find('\n');
+        if (end == std::string_view::npos) {
+            partial_.append(text.substr(0, kMaxLine - std::min(kMaxLine, partial_.size())));
+            return;
+        }
+        partial_.append(text.substr(0, end));
+        take_line(partial_);
+        partial_.clear();
+        text.remove_prefix(end + 1);
+    }
+}
+
+void ConsoleWatcher::finish() {
+    if (partial_.empty()) return;
+    take_line(partial_);
+    partial_.clear();
+}
+
+void ConsoleWatcher::take_line(std::string_view raw) {
+    const std::string line = clean(raw.substr(0, kMaxLine));
+    tail_.push_back(line);
+    if (tail_.size() > kTailLines) tail_.pop_front();
+
+    const auto kind = classify_line(line);
+    const std::string message(strip_prefix(line));
+    if (!splats_.empty() && !splats_.back().complete) {
+        Splat& open = splats_.back();
+        open.lines.push_back(line);
+        // A panic's end mark, not the oops' before it, ends the excerpt of an oops that panics:
+        // the reader wants both; so a trace's end mark ends only what is not about to panic.
+        if (ends_splat(message) || open.lines.size() >= kExcerptLines) open.complete = true;
+        // What follows within the same report (its own BUG, Oops and panic lines) is part of it,
+        // except that a panic makes the whole one a panic.
+        if (kind == SplatKind::kPanic) open.kind = SplatKind::kPanic;
+        if (kind && is_splat(*kind)) return;
+    }
+    if (!kind) return;
+    if (*kind == SplatKind::kOomKill) {
+        if (oom_kills_.size() < kMaxRecords) oom_kills_.push_back(message);
+        return;
+    }
+    if (*kind == SplatKind::kNote) {
+        if (notes_.size() < kMaxRecords) notes_.push_back(message);
+        return;
+    }
+    if (splats_.size() >= kMaxSplats) return;
+    Splat splat{*kind, message, {}, *kind == SplatKind::kAgentExited};
+    const std::size_t from = tail_.size() - std::min(tail_.size(), kContextLines + 1);
+    splat.lines.assign(tail_.begin() + static_cast<std::ptrdiff_t>(from), tail_.end());
+    splats_.push_back(std::move(splat));
+}
+
+std::string ConsoleWatcher::tail(std::size_t lines) const {
+    std::string out;
+    const std::size_t from = tail_.size() - std::min(tail_.size(), lines);
+    for (std::size_t i = from; i < tail_.size(); ++i) out += tail_[i] + "\n";
+    if (!partial_.empty()) out += clean(partial_) + "\n";
+    return out;
+}
+
+}  // namespace vttm::machine

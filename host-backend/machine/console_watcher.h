@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the console log while QEMU writes it and collects splats.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "host-backend/machine/splat_rules.h"
+#include "host-backend/machine/unique_fd.h"
+
+namespace vttm::machine {
+
+struct Splat {
+    SplatKind kind;
+    std::string line;                // the line that told, without its prefix
+    std::vector<std::string> lines;  // from a few lines before on, raw, at most kExcerptLines
+    bool complete = false;           // its end mark or enough lines have come
+};
+
+class ConsoleWatcher {
+  public:
+    static constexpr std::size_t kExcerptLines = 60;
+    static constexpr std::size_t kContextLines = 2;  // before the telling line
+
+    explicit ConsoleWatcher(std::filesystem::path log) : path_(std::move(log)) {}
+
+    // Takes what was written since the last call; true if anything was. A file that is not there
+    // yet is empty. Throws std::system_error if reading fails.
+    bool poll();
+
+    // For tests and for text that is no file: takes a piece of console output.
+    void feed(std::string_view text);
+    // Takes an unfinished last line as a line (at the guest's end).
+    void finish();
+
+    const std::vector<Splat>& splats() const { return splats_; }
+    // OOM kills and notes, without prefix, in order.
+    const std::vector<std::string>& oom_kills() const { return oom_kills_; }
+    const std::vector<std::string>& notes() const { return notes_; }
+    // The last lines, raw.
+    std::string tail(std::size_t lines = 20) const;
+    std::uint64_t bytes_seen() const { return seen_; }
+
+  private:
+    static constexpr std::size_t kTailLines = 200;
+    // A guest that floods its console must not fill the host's memory.
+    static constexpr std::size_t kMaxSplats = 100;
+    static constexpr std::size_t kMaxRecords = 1000;
+    static constexpr std::size_t kMaxLine = 4096;
+
+    void take_line(std::string_view raw);
+
+    std::filesystem::path path_;
+    UniqueFd fd_;
+    std::uint64_t seen_ = 0;
+    std::string partial_;
+    std::deque<std::string> tail_;
+    std::vector<Splat> splats_;
+    std::vector<std::string> oom_kills_;
+    std::vector<std::string> notes_;
+};
+
+}  // namespace vttm::machine

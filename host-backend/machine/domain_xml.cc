@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/domain_xml.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+namespace vttm::machine {
+namespace {
+
+// libvirt gives its own devices root ports from slot 1 on and the low slots of pcie.0; 0x10 stays free.
+constexpr const char* kDeviceSlot = "0x10";
+
+std::string swap_disk_xml(const DomainSpec& spec) {
+    if (spec.swap_disk.empty()) return {};
+    // cache=unsafe: the guest's flushes are not waited for. What the guest wrote is in the host's page
+    // cache at once, so a reader of the file on this host sees it. Error policy stop: a full host disk
+    // pauses the guest and reaches us as an event, instead of as I/O errors that the guest interprets.
+    return fmt::format(R"(    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='unsafe' discard='unmap' error_policy='stop'/>
+      <source file='{}'/>
+      <target dev='vda' bus='virtio'/>
+      <serial>vttm-swap</serial>
+    </disk>
+)",
+                       xml_escape(spec.swap_disk.string()));
+}
+
+std::string device_xml(const DomainSpec& spec) {
+    if (spec.vram_file.empty()) return {};
+    const std::string object =
+        fmt::format("memory-backend-file,id=vram0,size={}M,mem-path={},share=on", spec.vram_mib,
+                    qemu_option_escape(spec.vram_file.string()));
+    const std::string device =
+        fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
+                    qemu_option_escape(spec.witness_log.string()), kDeviceSlot);
+    return fmt::format(R"(  <qemu:commandline>
+    <qemu:arg value='-object'/>
+    <qemu:arg value='{}'/>
+    <qemu:arg value='-device'/>
+    <qemu:arg value='{}'/>
+  </qemu:commandline>
+)",
+                       xml_escape(object), xml_escape(device));
+}
+
+}  // namespace
+
+std::string xml_escape(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        switch (c) {
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            case '\'':
+                out += "&apos;";
+                break;
+            case '"':
+                out += "&quot;";
+                break;
+            default:
+                if (static_cast<unsigned char>(c) < 0x20)
+                    throw std::invalid_argument("a control character in a domain parameter");
+                out += c;
+        }
+    }
+    return out;
+}
+
+std::string qemu_option_escape(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        out += c;
+        if (c == ',') out += c;
+    }
+    return out;
+}
+
+std::string domain_xml(const DomainSpec& spec) {
+    // A guest that resets or powers off ends the machine: nothing of a dead guest shall run again.
+    return fmt::format(
+        R"(<domain type='{type}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>{name}</name>
+  <memory unit='MiB'>{ram}</memory>
+  <memoryBacking>
+    <source type='memfd'/>
+    <access mode='shared'/>
+  </memoryBacking>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{kernel}</kernel>
+    <initrd>{initramfs}</initrd>
+    <cmdline>{cmdline}</cmdline>
+  </os>
+  <features>
+    <acpi/>
+  </features>
+{cpu}  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>destroy</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <emulator>{emulator}</emulator>
+    <controller type='usb' model='none'/>
+    <serial type='file'>
+      <source path='{console}'/>
+      <target port='0'/>
+    </serial>
+    <channel type='unix'>
+      <source mode='bind' path='{agent}'/>
+      <target type='virtio' name='org.vttm.agent'/>
+    </channel>
+{disk}    <memballoon model='virtio'/>
+    <rng model='virtio'>
+      <backend model='random'>/dev/urandom</backend>
+    </rng>
+  </devices>
+{device}</domain>
+)",
+        fmt::arg("type", spec.kvm ? "kvm" : "qemu"), fmt::arg("name", xml_escape(spec.name)),
+        fmt::arg("ram", spec.ram_mib), fmt::arg("vcpus", spec.vcpus),
+        fmt::arg("kernel", xml_escape(spec.kernel.string())),
+        fmt::arg("initramfs", xml_escape(spec.initramfs.string())),
+        fmt::arg("cmdline", xml_escape(spec.cmdline)),
+        fmt::arg("cpu", spec.kvm ? "  <cpu mode='host-passthrough' migratable='off'/>\n" : ""),
+        fmt::arg("emulator", xml_escape(spec.emulator.string())),
+        fmt::arg("console", xml_escape(spec.console_log.string())),
+        fmt::arg("agent", xml_escape(spec.agent_socket.string())),
+        fmt::arg("disk", swap_disk_xml(spec)), fmt::arg("device", device_xml(spec)));
+}
+
+}  // namespace vttm::machine

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The libvirt domain, built in one place.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace vttm::machine {
+
+struct DomainSpec {
+    std::string name;
+    std::filesystem::path emulator;
+    std::filesystem::path kernel;
+    std::filesystem::path initramfs;
+    std::string cmdline;
+    bool kvm = false;
+    std::uint64_t ram_mib = 0;
+    unsigned vcpus = 1;
+    std::filesystem::path console_log;
+    std::filesystem::path agent_socket;
+    std::filesystem::path swap_disk;  // empty: none
+    // The vttm device; empty vram_file: none.
+    std::filesystem::path vram_file;
+    std::uint64_t vram_mib = 0;
+    std::filesystem::path witness_log;
+};
+
+// Text for an XML attribute or element. Throws std::invalid_argument for control characters, which
+// XML 1.0 cannot hold.
+std::string xml_escape(std::string_view text);
+
+// A value for a QEMU option list: commas are doubled.
+std::string qemu_option_escape(std::string_view text);
+
+std::string domain_xml(const DomainSpec& spec);
+
+}  // namespace vttm::machine

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/libvirt.h"
+
+#include <fmt/format.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+
+#include "host-backend/machine/errors.h"
+#include "host-backend/machine/workspace.h"
+
+namespace vttm::machine {
+namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::json;
+
+// Threads that libvirt makes meanwhile get none of our signals: they belong to the main thread,
+// whose waits they shall end.
+class BlockSignals {
+  public:
+    BlockSignals() {
+        sigset_t set;
+        sigemptyset(&set);
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, number);
+        ::pthread_sigmask(SIG_BLOCK, &set, &before_);
+    }
+    ~BlockSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    BlockSignals(const BlockSignals&) = delete;
+    BlockSignals& operator=(const BlockSignals&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
+struct FreeDeleter {
+    void operator()(char* text) const { std::free(text); }
+};
+using CText = std::unique_ptr<char, FreeDeleter>;
+
+DomainPtr own(virDomainPtr domain) {
+    return {domain, [](virDomainPtr d) { virDomainFree(d); }};
+}
+
+fs::path capability_store() { return cache_root() / "libvirt-capabilities"; }
+fs::path capabilities_of(const fs::path& root) { return root / "cache" / "qemu" / "capabilities"; }
+
+// Files appear whole: several runs share the store.
+void copy_files(const fs::path& from, const fs::path& to) {
+    std::error_code error;
+    fs::create_directories(to, error);
+    for (const fs::directory_entry& entry : fs::directory_iterator(from, error)) {
+        if (entry.path().extension() != ".xml") continue;
+        const fs::path target = to / entry.path().filename();
+        const fs::path part = target.string() + fmt::format(".{}", ::getpid());
+        std::error_code failed;
+        fs::copy_file(entry.path(), part, fs::copy_options::overwrite_existing, failed);
+        if (!failed) fs::rename(part, target, failed);
+        if (failed) fs::remove(part, failed);
+    }
+}
+
+// libvirt deletes its copy of the pointer when it has dropped the callback for good.
+void* share(const std::shared_ptr<DomainState>& state) {
+    return std::make_unique<std::shared_ptr<DomainState>>(state).release();
+}
+void unshare(void* opaque) {
+    std::unique_ptr<std::shared_ptr<DomainState>>(
+        static_cast<std::shared_ptr<DomainState>*>(opaque));
+}
+DomainState& shared(void* opaque) { return **static_cast<std::shared_ptr<DomainState>*>(opaque); }
+
+int on_lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void* opaque) {
+    DomainState& state = shared(opaque);
+    if (state.name != virDomainGetName(domain)) return 0;
+    const std::lock_guard lock(state.mutex);
+    if (event == VIR_DOMAIN_EVENT_STOPPED || event == VIR_DOMAIN_EVENT_CRASHED)
+        state.stopped = event == VIR_DOMAIN_EVENT_CRASHED ? VIR_DOMAIN_EVENT_STOPPED_CRASHED : detail;
+    if (event == VIR_DOMAIN_EVENT_SUSPENDED) state.suspended = true;
+    if (event == VIR_DOMAIN_EVENT_RESUMED) state.suspended = false;
+    return 0;
+}
+
+void on_io_error(virConnectPtr, virDomainPtr domain, const char*, const char*, int, const char* reason,
+                 void* opaque) {
+    DomainState& state = shared(opaque);
+    if (state.name != virDomainGetName(domain)) return;
+    const std::lock_guard lock(state.mutex);
+    state.io_error = reason != nullptr && *reason != '\0' ? reason : "other";
+}
+
+}  // namespace
+
+std::string libvirt_error() {
+    const virErrorPtr error = virGetLastError();
+    return error != nullptr && error->message != nullptr ? error->message : "unknown error";
+}
+
+HostSession& HostSession::get() {
+    static HostSession session;
+    return session;
+}
+
+HostSession::HostSession() = default;
+
+HostSession::~HostSession() {
+    connections_.clear();
+    if (loop_.joinable()) {
+        stop_ = true;
+        virEventUpdateTimeout(timer_, 0);
+        loop_.join();
+    }
+    if (!dir_.empty()) {
+        std::error_code ignored;
+        fs::remove_all(dir_, ignored);
+    }
+}
+
+void HostSession::start_event_loop() {
+    if (loop_.joinable()) return;
+    // libvirt's own log goes to a file, never between our lines (a user's choice counts).
+    ::setenv("LIBVIRT_LOG_OUTPUTS", ("3:file:" + (dir() / "libvirt.log").string()).c_str(), 0);
+    // Errors reach us as return values; libvirt shall not print them too.
+    virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
+    if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
+        throw InfraError({"libvirt cannot be initialised: " + libvirt_error(), {}, {}, {}});
+    timer_ = virEventAddTimeout(-1, [](int, void*) {}, nullptr, nullptr);
+    loop_ = std::thread([this] {
+        while (!stop_)
+            if (virEventRunDefaultImpl() < 0) return;
+    });
+}
+
+const fs::path& HostSession::dir() {
+    if (dir_.empty()) {
+        dir_ = make_fresh_directory(runtime_root());
+        reaper_.remove_at_end(dir_);
+    }
+    return dir_;
+}
+
+fs::path HostSession::make_embedded_root() {
+    const fs::path root = dir() / "libvirt";
+    std::error_code error;
+    fs::create_directories(root / "etc", error);
+    std::ofstream conf(root / "etc" / "qemu.conf");
+    // No virtlogd, no cgroups, no namespaces, no security labels: this driver is ours alone.
+    if (::geteuid() == 0) conf << "user = \"root\"\ngroup = \"root\"\n";
+    conf << "security_driver = \"none\"\n"
+            "stdio_handler = \"file\"\n"
+            "cgroup_controllers = []\n"
+            "namespaces = []\n"
+            "remember_owner = 0\n"
+            "dynamic_ownership = 0\n"
+            "max_core = 0\n";
+    conf.close();
+    if (error || !conf)
+        throw InfraError({"cannot write libvirt's configuration", root, "is the disk full?", {}});
+    copy_files(capability_store(), capabilities_of(root));
+    return root;
+}
+
+void HostSession::keep_capabilities() const {
+    if (!dir_.empty()) copy_files(capabilities_of(dir_ / "libvirt"), capability_store());
+}
+
+ConnectPtr HostSession::connect(const std::string& uri) {
+    if (const auto it = connections_.find(uri); it != connections_.end()) return it->second;
+    const BlockSignals blocked;
+    start_event_loop();
+    const std::string real =
+        uri.empty() ? "qemu:///embed?root=" + make_embedded_root().string() : uri;
+    virConnectPtr raw = virConnectOpen(real.c_str());
+    if (raw == nullptr) {
+        throw InfraError(
+            {fmt::format("libvirt cannot open {}: {}", real, libvirt_error()),
+             fs::path(),
+             uri.empty() ? "./vttm doctor tells what is missing (users and groups of libvirt-daemon)"
+                         : "is libvirtd running, and may this user speak to it?",
+             {}});
+    }
+    ConnectPtr connection(raw, [](virConnectPtr c) { virConnectClose(c); });
+    connections_.emplace(uri, connection);
+    return connection;
+}
+
+fs::path HostSession::qemu_log(const std::string& uri, const std::string& name) const {
+    const std::string file = name + ".log";
+    if (uri.empty()) return dir_ / "libvirt" / "log" / "qemu" / file;
+    if (uri.ends_with("/session")) {
+        const char* cache = std::getenv("XDG_CACHE_HOME");
+        const char* home = std::getenv("HOME");
+        const fs::path base = cache != nullptr ? fs::path(cache) : fs::path(home ? home : "/") / ".cache";
+        return base / "libvirt" / "qemu" / "log" / file;
+    }
+    return fs::path("/var/log/libvirt/qemu") / file;
+}
+
+Domain::Domain(ConnectPtr connection, bool embedded, const std::string& name,
+               const std::string& xml)
+    : connection_(std::move(connection)), state_(std::make_shared<DomainState>()) {
+    state_->name = name;
+    // Subscribed before it runs: a guest that dies at once is seen.
+    const auto subscribe = [&](int event, virConnectDomainEventGenericCallback callback) {
+        void* opaque = share(state_);
+        const int id = virConnectDomainEventRegisterAny(connection_.get(), nullptr, event, callback,
+                                                        opaque, unshare);
+        if (id < 0) {
+            unshare(opaque);
+            throw InfraError({"libvirt gives no events: " + libvirt_error(), {}, {}, {}});
+        }
+        return id;
+    };
+    lifecycle_ = subscribe(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
+    io_error_ =
+        subscribe(VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error));
+    virDomainPtr raw = nullptr;
+    {
+        const BlockSignals blocked;
+        // A daemon ends the domain when our connection breaks; the embedded driver knows no such
+        // thing, there the reaper does it.
+        raw = virDomainCreateXML(connection_.get(), xml.c_str(),
+                                 embedded ? 0 : VIR_DOMAIN_START_AUTODESTROY);
+    }
+    if (raw == nullptr) {
+        const std::string why = libvirt_error();
+        virConnectDomainEventDeregisterAny(connection_.get(), lifecycle_);
+        virConnectDomainEventDeregisterAny(connection_.get(), io_error_);
+        throw InfraError({"the virtual machine does not start: " + why, {}, {}, {}});
+    }
+    domain_ = own(raw);
+}
+
+Domain::~Domain() {
+    virConnectDomainEventDeregisterAny(connection_.get(), lifecycle_);
+    virConnectDomainEventDeregisterAny(connection_.get(), io_error_);
+}
+
+json Domain::qmp(const json& command) {
+    char* raw = nullptr;
+    if (virDomainQemuMonitorCommand(domain_.get(), command.dump().c_str(), &raw, 0) < 0)
+        throw InfraError({"QEMU's monitor: " + libvirt_error(), {}, {}, {}});
+    const CText text(raw);
+    json answer = json::parse(text.get(), nullptr, false);
+    if (answer.is_discarded())
+        throw InfraError({"QEMU's monitor gave no JSON", {}, {}, {}});
+    return answer;
+}
+
+std::string Domain::hmp(const std::string& command) {
+    char* raw = nullptr;
+    if (virDomainQemuMonitorCommand(domain_.get(), command.c_str(), &raw,
+                                    VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) < 0)
+        throw InfraError({"QEMU's monitor: " + libvirt_error(), {}, {}, {}});
+    const CText text(raw);
+    return text.get();
+}
+
+std::optional<std::string> Domain::hmp_within(const std::string& command,
+                                              std::chrono::milliseconds limit) {
+    struct Answer {
+        std::mutex mutex;
+        std::condition_variable came;
+        std::optional<std::string> text;
+    };
+    auto answer = std::make_shared<Answer>();
+    if (virDomainRef(domain_.get()) < 0) return std::nullopt;
+    // Detached: if QEMU never answers, the call ends when QEMU is killed.
+    std::thread([answer, command, domain = own(domain_.get())] {
+        char* raw = nullptr;
+        std::string text;
+        if (virDomainQemuMonitorCommand(domain.get(), command.c_str(), &raw,
+                                        VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) < 0)
+            text = "(" + libvirt_error() + ")";
+        else
+            text = CText(raw).get();
+        const std::lock_guard lock(answer->mutex);
+        answer->text = std::move(text);
+        answer->came.notify_all();
+    }).detach();
+    std::unique_lock lock(answer->mutex);
+    answer->came.wait_for(lock, limit, [&] { return answer->text.has_value(); });
+    return answer->text;
+}
+
+void Domain::suspend() {
+    if (virDomainSuspend(domain_.get()) < 0)
+        throw InfraError({"the guest cannot be paused: " + libvirt_error(), {}, {}, {}});
+}
+
+void Domain::resume() {
+    if (virDomainResume(domain_.get()) < 0)
+        throw InfraError({"the guest cannot be continued: " + libvirt_error(), {}, {}, {}});
+}
+
+bool Domain::destroy() {
+    const BlockSignals blocked;
+    return virDomainDestroy(domain_.get()) == 0;
+}
+
+}  // namespace vttm::machine

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finding and ending the QEMU process by what it is, not by what libvirt remembers of it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vttm::machine {
+
+// Processes that run this executable and have `marker` as a part of an argument (the domain's name,
+// which is unique). Zombies are not found.
+std::vector<pid_t> find_processes(const std::filesystem::path& executable, std::string_view marker);
+
+// SIGKILLs them until none is left or `limit` is over; true if none is left.
+bool kill_processes(const std::filesystem::path& executable, std::string_view marker,
+                    std::chrono::milliseconds limit);
+
+// False for zombies: QEMU's parent may be a container's first process, which reaps nobody.
+bool process_alive(pid_t pid);
+
+// The first open memfd of the process with exactly this size, as a path /proc/PID/fd/N; empty if
+// there is none. Throws std::filesystem::filesystem_error if the process may not be inspected.
+std::filesystem::path find_memfd(pid_t pid, std::uint64_t bytes);
+
+}  // namespace vttm::machine

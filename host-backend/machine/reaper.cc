@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/reaper.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "host-backend/machine/process.h"
+
+namespace vttm::machine {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Duties {
+    std::vector<fs::path> paths;
+    std::vector<std::pair<fs::path, std::string>> processes;
+};
+
+// Records are "<verb><text>\0"; a process is "<executable>\n<marker>".
+void take(Duties& duties, std::string_view record) {
+    if (record.empty()) return;
+    const std::string_view text = record.substr(1);
+    switch (record[0]) {
+        case 'r':
+            duties.paths.emplace_back(text);
+            break;
+        case 'f':
+            std::erase(duties.paths, fs::path(text));
+            break;
+        case 'k':
+            if (const auto nl = text.find('\n'); nl != std::string_view::npos)
+                duties.processes.emplace_back(fs::path(text.substr(0, nl)),
+                                              std::string(text.substr(nl + 1)));
+            break;
+        default:
+            break;
+    }
+}
+
+void do_duties(const Duties& duties) {
+    // A QEMU that was just being started may show up late, so processes are looked for once more
+    // after the directories, without which it cannot run, are gone.
+    for (int round = 0; round < 2; ++round) {
+        for (const auto& [executable, marker] : duties.processes)
+            kill_processes(executable, marker, std::chrono::seconds(5));
+        for (const fs::path& path : duties.paths) {
+            std::error_code ignored;
+            fs::remove_all(path, ignored);
+        }
+        if (duties.processes.empty()) return;
+        if (round == 0) ::usleep(200'000);
+    }
+}
+
+[[noreturn]] void child(int pipe) {
+    ::setsid();
+    ::prctl(PR_SET_NAME, "vttm-reaper");
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGTSTP}) ::signal(number, SIG_IGN);
+    // Nothing of the parent's may be held open: its terminal, its sockets, the pipe's other end.
+    ::dup2(pipe, 3);
+    ::close_range(4, ~0u, 0);
+    const int null = ::open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+    if (null > 3) ::close(null);
+    if (::chdir("/") != 0) ::_exit(1);
+
+    Duties duties;
+    std::string input;
+    std::array<char, 4096> chunk;
+    for (;;) {
+        const ssize_t n = ::read(3, chunk.data(), chunk.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        input.append(chunk.data(), static_cast<std::size_t>(n));
+        std::size_t end;
+        while ((end = input.find('\0')) != std::string::npos) {
+            take(duties, std::string_view(input).substr(0, end));
+            input.erase(0, end + 1);
+        }
+    }
+    do_duties(duties);
+    ::_exit(0);
+}
+
+}  // namespace
+
+Reaper::Reaper() {
+    std::array<int, 2> ends;
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
+        throw std::system_error(errno, std::generic_category(), "pipe");
+    UniqueFd reading(ends[0]);
+    UniqueFd writing(ends[1]);
+    const pid_t pid = ::fork();
+    if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
+    if (pid == 0) {
+        try {
+            child(reading.get());
+        } catch (...) {
+            ::_exit(1);
+        }
+    }
+    pid_ = pid;
+    pipe_ = std::move(writing);
+}
+
+Reaper::~Reaper() {
+    pipe_.reset();
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+void Reaper::tell(char verb, const std::string& text) {
+    std::string record = verb + text;
+    record += '\0';
+    // Below PIPE_BUF a write is whole or nothing.
+    ssize_t n;
+    do {
+        n = ::write(pipe_.get(), record.data(), record.size());
+    } while (n < 0 && errno == EINTR);
+    if (n != static_cast<ssize_t>(record.size()))
+        throw std::system_error(n < 0 ? errno : EIO, std::generic_category(), "the reaper");
+}
+
+void Reaper::remove_at_end(const fs::path& path) { tell('r', fs::absolute(path).string()); }
+
+void Reaper::forget(const fs::path& path) { tell('f', fs::absolute(path).string()); }
+
+void Reaper::kill_at_end(const fs::path& executable, const std::string& marker) {
+    tell('k', fs::weakly_canonical(executable).string() + "\n" + marker);
+}
+
+}  // namespace vttm::machine

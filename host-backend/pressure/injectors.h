@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "host-backend/machine/agent.h"
+#include "host-backend/pressure/injector.h"
+
+namespace vttm::pressure {
+
+// A child of the agent that holds anonymous, incompressible memory. Amounts in MiB.
+class AnonymousHog final : public Injector {
+  public:
+    struct Config {
+        std::uint64_t step_mib = 32;   // growth per step()
+        std::uint64_t touch_mib = 16;  // the agent's own step within it
+        std::uint64_t max_mib = 0;     // never hold more; 0: no limit
+        std::chrono::milliseconds timeout{300'000};
+    };
+    AnonymousHog(machine::AgentClient& agent, Config config);
+    ~AnonymousHog() override;  // releases; errors are dropped
+    AnonymousHog(const AnonymousHog&) = delete;
+    AnonymousHog& operator=(const AnonymousHog&) = delete;
+
+    std::string name() const override { return "anonymous-hog"; }
+    Step step() override;
+    void release() override;
+    std::uint64_t held_mib() const { return held_mib_; }
+
+  private:
+    machine::AgentClient& agent_;
+    Config config_;
+    std::uint64_t held_mib_ = 0;
+};
+
+// Lowers memory.max of the hog's cgroup by step_mib per step, from start_mib to floor_mib.
+// release() sets it back to max. Amounts: the new limit in MiB.
+class MemcgLimit final : public Injector {
+  public:
+    struct Config {
+        std::uint64_t start_mib = 256;
+        std::uint64_t step_mib = 32;
+        std::uint64_t floor_mib = 16;
+        std::chrono::milliseconds timeout{300'000};
+    };
+    MemcgLimit(machine::AgentClient& agent, Config config);
+    ~MemcgLimit() override;
+    MemcgLimit(const MemcgLimit&) = delete;
+    MemcgLimit& operator=(const MemcgLimit&) = delete;
+
+    std::string name() const override { return "memcg-limit"; }
+    Step step() override;
+    void release() override;
+
+  private:
+    machine::AgentClient& agent_;
+    Config config_;
+    std::uint64_t limit_mib_ = 0;  // 0: none set
+};
+
+// Proactive reclaim through memory.reclaim, of the root cgroup or of the hog's. Amounts in MiB asked.
+class RootReclaim final : public Injector {
+  public:
+    struct Config {
+        std::uint64_t step_mib = 64;
+        bool memcg = false;  // the hog's cgroup instead of the root
+        std::chrono::milliseconds timeout{300'000};
+    };
+    RootReclaim(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
+
+    std::string name() const override { return config_.memcg ? "memcg-reclaim" : "root-reclaim"; }
+    Step step() override;  // progressed: the kernel reclaimed all that was asked
+    void release() override {}
+
+  private:
+    machine::AgentClient& agent_;
+    Config config_;
+};
+
+// Runs vttm's shrinker alone, through debugfs. Amounts in pages freed.
+class ShrinkerScan final : public Injector {
+  public:
+    struct Config {
+        std::uint64_t pages = 2048;  // to scan per step
+        std::chrono::milliseconds timeout{300'000};
+    };
+    ShrinkerScan(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
+
+    std::string name() const override { return "shrinker-scan"; }
+    Step step() override;  // progressed: at least one page was freed
+    void release() override {}
+
+  private:
+    machine::AgentClient& agent_;
+    Config config_;
+};
+
+}  // namespace vttm::pressure

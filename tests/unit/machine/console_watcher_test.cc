@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/console_watcher.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace vttm::machine {
+namespace {
+
+constexpr const char* kOops =
+    "[   20.1] vttm: shrinking\r\n"
+    "[   20.2] BUG: kernel NULL pointer dereference, address: 0000000000000008\r\n"
+    "[   20.2] #PF: supervisor read access in kernel mode\r\n"
+    "[   20.2] Oops: Oops: 0000 [#1] SMP NOPTI\r\n"
+    "[   20.2] CPU: 0 UID: 0 PID: 37 Comm: kswapd0 Not tainted 7.3.4-vttm-base #1\r\n"
+    "[   20.2] RIP: 0010:lruvec_stat_mod_folio+0x12/0x90\r\n"
+    "[   20.3] ---[ end trace 0000000000000000 ]---\r\n"
+    "[   20.4] Kernel panic - not syncing: Fatal exception\r\n"
+    "[   20.4] ---[ end Kernel panic - not syncing: Fatal exception ]---\r\n";
+
+TEST(ConsoleWatcher, CollectsAnOopsWithItsContext) {
+    ConsoleWatcher w("");
+    w.feed(kOops);
+    ASSERT_EQ(w.splats().size(), 2u);  // the oops, and the panic that it caused
+    const Splat& s = w.splats().front();
+    EXPECT_EQ(s.kind, SplatKind::kOops);
+    EXPECT_TRUE(s.complete);
+    EXPECT_EQ(s.line, "BUG: kernel NULL pointer dereference, address: 0000000000000008");
+    ASSERT_GE(s.lines.size(), 7u);
+    EXPECT_EQ(s.lines.front(), "[   20.1] vttm: shrinking");
+    EXPECT_EQ(s.lines[5], "[   20.2] RIP: 0010:lruvec_stat_mod_folio+0x12/0x90");
+}
+
+TEST(ConsoleWatcher, SplitAnywhereGivesTheSame) {
+    const std::string text(kOops);
+    for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+        ConsoleWatcher w("");
+        w.feed(std::string_view(text).substr(0, cut));
+        w.feed(std::string_view(text).substr(cut));
+        ASSERT_EQ(w.splats().size(), 2u) << cut;
+        ASSERT_EQ(w.splats().front().lines.size(), 7u) << cut;
+    }
+}
+
+TEST(ConsoleWatcher, PanicWithinAnOpenOopsMakesItAPanic) {
+    ConsoleWatcher w("");
+    w.feed("kernel BUG at mm/x.c:1!\nKernel panic - not syncing: Fatal exception\n");
+    ASSERT_EQ(w.splats().size(), 1u);
+    EXPECT_EQ(w.splats()[0].kind, SplatKind::kPanic);
+    EXPECT_FALSE(w.splats()[0].complete);
+}
+
+TEST(ConsoleWatcher, UnfinishedLastLineCountsAtTheEnd) {
+    ConsoleWatcher w("");
+    w.feed("[    3.0] Kernel panic - not syncing: x");
+    EXPECT_TRUE(w.splats().empty());
+    w.finish();
+    EXPECT_EQ(w.splats().size(), 1u);
+}
+
+TEST(ConsoleWatcher, OomKillsAreRecordedAndNoSplat) {
+    ConsoleWatcher w("");
+    w.feed("[   40.1] Out of memory: Killed process 99 (vttm-hog) total-vm:1024kB\r\n"
+           "[   41.1] Write-error on swap-device (254:0:8192)\r\n");
+    EXPECT_TRUE(w.splats().empty());
+    ASSERT_EQ(w.oom_kills().size(), 1u);
+    EXPECT_EQ(w.oom_kills()[0], "Out of memory: Killed process 99 (vttm-hog) total-vm:1024kB");
+    EXPECT_EQ(w.notes().size(), 1u);
+}
+
+TEST(ConsoleWatcher, TerminalSequencesAndControlBytesAreDropped) {
+    ConsoleWatcher w("");
+    w.feed("\x1b[0m\x1b[1;31m[    3.0] Kernel panic - not syncing: x\x1b[0m\x07\r\n\x1b[");
+    ASSERT_EQ(w.splats().size(), 1u);
+    EXPECT_EQ(w.splats()[0].line, "Kernel panic - not syncing: x");
+    w.finish();
+    EXPECT_EQ(w.tail(), "[    3.0] Kernel panic - not syncing: x\n\n");
+}
+
+TEST(ConsoleWatcher, FloodStaysBounded) {
+    ConsoleWatcher w("");
+    for (int i = 0; i < 20000; ++i) w.feed("BUG: Bad page state in process x  pfn:1\n---[ end \n");
+    w.feed(std::string(10 << 20, 'x'));
+    w.feed("\nBUG: late\n");
+    EXPECT_LE(w.splats().size(), 100u);
+    EXPECT_LT(w.tail(200).size(), 100'000u);
+    for (const Splat& s : w.splats()) EXPECT_LE(s.lines.size(), ConsoleWatcher::kExcerptLines);
+}
+
+TEST(ConsoleWatcher, FollowsAGrowingFileThatComesLate) {
+    const std::string path = testing::TempDir() + "/vttm-console-" + std::to_string(::getpid());
+    ConsoleWatcher w(path);
+    EXPECT_FALSE(w.poll());
+    std::ofstream file(path);
+    file << "[    1.0] hello\n[    2.0] Kernel pa" << std::flush;
+    EXPECT_TRUE(w.poll());
+    EXPECT_FALSE(w.poll());
+    EXPECT_TRUE(w.splats().empty());
+    file << "nic - not syncing: y\n" << std::flush;
+    EXPECT_TRUE(w.poll());
+    EXPECT_EQ(w.splats().size(), 1u);
+    std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace vttm::machine

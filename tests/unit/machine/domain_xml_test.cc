@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/machine/domain_xml.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "host-backend/machine/machine.h"
+
+namespace vttm::machine {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+DomainSpec sample() {
+    return {.name = "vttm-1",
+            .emulator = "/vm/qemu",
+            .kernel = "/vm/bzImage",
+            .initramfs = "/vm/initramfs",
+            .cmdline = "console=ttyS0 a=b",
+            .kvm = false,
+            .ram_mib = 1536,
+            .vcpus = 1,
+            .console_log = "/run/console.log",
+            .agent_socket = "/run/agent.sock",
+            .swap_disk = "/disk/swap.raw",
+            .vram_file = "/shm/v.vram",
+            .vram_mib = 256,
+            .witness_log = "/disk/witness.log"};
+}
+
+TEST(DomainXml, HasWhatTheHostWitnessNeeds) {
+    const std::string xml = domain_xml(sample());
+    EXPECT_THAT(xml, HasSubstr("<domain type='qemu'"));
+    EXPECT_THAT(xml, HasSubstr("<source type='memfd'/>"));
+    EXPECT_THAT(xml, HasSubstr("<access mode='shared'/>"));
+    EXPECT_THAT(xml, HasSubstr("<acpi/>"));
+    EXPECT_THAT(xml, HasSubstr("type='raw'"));
+    EXPECT_THAT(xml, HasSubstr("discard='unmap'"));
+    EXPECT_THAT(xml, HasSubstr("<serial>vttm-swap</serial>"));
+    EXPECT_THAT(xml, HasSubstr("<target type='virtio' name='org.vttm.agent'/>"));
+    EXPECT_THAT(xml, HasSubstr("<on_reboot>destroy</on_reboot>"));
+    EXPECT_THAT(xml, HasSubstr("memory-backend-file,id=vram0,size=256M,mem-path=/shm/v.vram,share=on"));
+    EXPECT_THAT(xml, HasSubstr("vttm,id=vttm0,vram=vram0,witness-log=/disk/witness.log,bus=pcie.0,"));
+    EXPECT_THAT(xml, HasSubstr("<memballoon model='virtio'/>"));
+}
+
+TEST(DomainXml, WithoutDeviceAndSwapDisk) {
+    DomainSpec spec = sample();
+    spec.vram_file.clear();
+    spec.swap_disk.clear();
+    spec.kvm = true;
+    const std::string xml = domain_xml(spec);
+    EXPECT_THAT(xml, Not(HasSubstr("qemu:commandline")));
+    EXPECT_THAT(xml, Not(HasSubstr("<disk")));
+    EXPECT_THAT(xml, HasSubstr("<domain type='kvm'"));
+    EXPECT_THAT(xml, HasSubstr("host-passthrough"));
+}
+
+TEST(DomainXml, NamesWithSpecialCharactersAreEscaped) {
+    DomainSpec spec = sample();
+    spec.kernel = "/a & b/<k>'\"";
+    spec.vram_file = "/shm/a,b'c";
+    spec.cmdline = "x=\"<&>\"";
+    const std::string xml = domain_xml(spec);
+    EXPECT_THAT(xml, HasSubstr("<kernel>/a &amp; b/&lt;k&gt;&apos;&quot;</kernel>"));
+    EXPECT_THAT(xml, HasSubstr("mem-path=/shm/a,,b&apos;c,share=on"));
+    EXPECT_THAT(xml, HasSubstr("<cmdline>x=&quot;&lt;&amp;&gt;&quot;</cmdline>"));
+}
+
+TEST(DomainXml, ControlCharactersAreRefused) {
+    DomainSpec spec = sample();
+    spec.cmdline = "a\nb";
+    EXPECT_THROW(domain_xml(spec), std::invalid_argument);
+    EXPECT_THROW(xml_escape(std::string_view("a\0b", 3)), std::invalid_argument);
+}
+
+TEST(KernelCommandLine, HasTheBaseListAndTheExtra) {
+    MachineConfig config;
+    config.cmdline_extra = "vttm.mode=kunit";
+    const std::string line = kernel_command_line(config);
+    for (const char* word : {"console=ttyS0", "panic=-1", "oops=panic", "init_on_free=1"})
+        EXPECT_THAT(" " + line + " ", HasSubstr(" " + std::string(word) + " "));
+    EXPECT_TRUE(line.ends_with(" vttm.mode=kunit")) << line;  // the last of a kind counts
+    EXPECT_THAT(line, Not(HasSubstr("vttm.swap=none")));
+    config.swap_mib = 0;
+    EXPECT_THAT(kernel_command_line(config), HasSubstr("vttm.swap=none"));
+}
+
+}  // namespace
+}  // namespace vttm::machine
