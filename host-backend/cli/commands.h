@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verbs. Each returns the exit code of the tool and throws machine::Error (with its own code) or
+// std::exception (infrastructure).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host-backend/cli/options.h"
+#include "host-backend/cli/swap_cycle_config.h"
+
+namespace vttm::cli {
+
+struct RunOptions {
+    SwapCycleConfig config;
+    std::filesystem::path json;  // "": build/reports/<scenario>.json
+};
+int run_command(const CommonOptions& common, RunOptions options);
+
+struct TestOptions {
+    std::vector<std::string> only;  // stages; empty: all
+    std::filesystem::path source_root;
+    std::filesystem::path results_dir;  // "": build/reports
+    bool list = false;
+};
+int test_command(const CommonOptions& common, const TestOptions& options);
+
+int shell_command(const CommonOptions& common);
+
+struct BenchOptions {
+    unsigned runs = 5;
+    std::filesystem::path source_root;
+};
+int bench_command(const CommonOptions& common, const BenchOptions& options);
+
+}  // namespace vttm::cli

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// vttm-cli: what ./vttm hands over to once everything is built.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "host-backend/cli/commands.h"
+#include "host-backend/machine/errors.h"
+#include "host-backend/machine/interrupt.h"
+#include "host-backend/report/exit_code.h"
+
+namespace {
+
+using namespace vttm;
+using report::ExitCode;
+
+// When ./vttm began (it says so in VTTM_STARTED, seconds since the epoch), so that times shown to
+// people include its share.
+std::chrono::steady_clock::time_point command_start() {
+    const auto now = std::chrono::steady_clock::now();
+    const char* text = std::getenv("VTTM_STARTED");
+    if (!text) return now;
+    const double started = std::strtod(text, nullptr);
+    const double wall = std::chrono::duration<double>(
+                            std::chrono::system_clock::now().time_since_epoch()).count();
+    const double ago = wall - started;
+    if (started <= 0 || ago < 0 || ago > 86400) return now;
+    return now - std::chrono::milliseconds(static_cast<long>(ago * 1000));
+}
+
+// CLI11 exits with codes of its own; here a wrong command line is always kUsage.
+int parse_failed(const CLI::App& app, const CLI::ParseError& e) {
+    int code = app.exit(e);
+    return code == 0 ? 0 : report::to_int(ExitCode::kUsage);
+}
+
+void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
+    cli::SwapCycleConfig& c = run.config;
+    app.add_option("scenario", scenario, "name in tests/scenarios, or a .toml file")
+        ->default_val("swap-cycle");
+    app.add_option("--json", run.json, "where the report goes (default: build/reports/NAME.json)");
+    app.add_option("--cycles", c.cycles, "cycles per backup");
+    app.add_option("--backup", c.backups, "copy and/or insert")->delimiter(',');
+    app.add_option("--ram", c.ram_mib, "guest RAM in MiB");
+    app.add_option("--vram", c.vram_mib, "device VRAM in MiB, a power of two");
+    app.add_option("--swap", c.swap_mib, "swap disk in MiB");
+    app.add_option("--gtt-buffers", c.gtt_buffers_mib, "GTT buffers in MiB (0: exceed free memory)");
+    app.add_option("--vram-buffers", c.vram_buffers_mib, "VRAM buffers in MiB");
+    app.add_option("--memcg-limit", c.memcg_limit_mib, "memory.max of the hog in MiB (0: none)");
+    app.add_option("--seed", c.seed, "repeats a run (0: a new one)");
+    app.add_option("--timeout", c.timeout_s, "seconds for the whole scenario");
+}
+
+// The scenario's file gives the defaults, so it is read before the options that override it.
+std::filesystem::path scenario_path(const std::filesystem::path& root, const std::string& name) {
+    if (name.ends_with(".toml")) return name;
+    return root / "tests" / "scenarios" / (name + ".toml");
+}
+
+// The scenario among the arguments, before they are parsed; "" if there is none.
+std::filesystem::path find_scenario(int argc, char** argv, const std::filesystem::path& root) {
+    bool is_run = false;
+    for (int i = 1; i < argc; ++i) {
+        const std::string a = argv[i];
+        if (is_run && !a.starts_with("-") && std::filesystem::is_regular_file(scenario_path(root, a)))
+            return scenario_path(root, a);
+        is_run |= a == "run";
+    }
+    return is_run ? scenario_path(root, "swap-cycle") : std::filesystem::path();
+}
+
+int dispatch(int argc, char** argv) {
+    CLI::App app{"vttm: a virtual GPU for TTM; swaps its buffers out and proves that no byte was lost"};
+    app.require_subcommand(1);
+    app.fallthrough();
+    cli::CommonOptions common;
+    common.started = command_start();
+    std::filesystem::path root = ".";
+    app.add_option("--vm", common.vm_json, "vm.json that ./vttm wrote")->required();
+    app.add_option("--source-root", root, "the source tree (scenarios, tests)");
+    app.add_option("--connect", common.connect_uri, "libvirt URI (default: embedded, no daemon)");
+    app.add_option("--logs", common.logs_dir, "where the logs of a failed run go");
+    app.add_option("--accel", common.accel, "tcg or kvm (default: what works)")
+        ->check(CLI::IsMember({"tcg", "kvm"}));
+    app.add_option("--cmdline", common.cmdline, "appended to the guest kernel's command line");
+    app.add_flag("--keep", common.keep, "keep run directory and swap disk");
+    app.add_flag("--quiet", common.quiet, "no progress");
+
+    std::string scenario;
+    cli::RunOptions run;
+    CLI::App* run_app = app.add_subcommand("run", "the main job: a scenario, by default swap-cycle");
+    add_run(*run_app, run, scenario);
+
+    cli::TestOptions test;
+    CLI::App* test_app = app.add_subcommand("test", "all tests: host, machine, guest, kernel, swap cycle");
+    test_app->add_option("stages", test.only, "only these (see --list)");
+    test_app->add_flag("--list", test.list, "names the stages");
+    test_app->add_option("--results", test.results_dir, "where JUnit and KTAP go (default: build/reports)");
+
+    CLI::App* shell_app = app.add_subcommand("shell", "boots the guest with a shell on this terminal");
+
+    cli::BenchOptions bench;
+    CLI::App* bench_app = app.add_subcommand("bench", "benchmarks: host code, and time to the first check");
+    bench_app->add_option("--runs", bench.runs, "repetitions")->check(CLI::Range(1, 100));
+
+    // Two passes: where the tree is and which scenario, then everything.
+    for (int i = 1; i + 1 < argc; ++i)
+        if (std::string_view(argv[i]) == "--source-root") root = argv[i + 1];
+    if (auto path = find_scenario(argc, argv, root); std::filesystem::exists(path)) {
+        try {
+            run.config = cli::load_swap_cycle(path);
+        } catch (const std::runtime_error& e) {
+            fmt::print(stderr, "vttm: {}\n", e.what());
+            return report::to_int(ExitCode::kUsage);
+        }
+    }
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return parse_failed(app, e);
+    }
+    test.source_root = bench.source_root = root;
+    if (*run_app) {
+        auto path = scenario_path(root, scenario);
+        if (!std::filesystem::exists(path)) {
+            fmt::print(stderr, "vttm: no scenario {}; there are those in tests/scenarios\n", path.string());
+            return report::to_int(ExitCode::kUsage);
+        }
+        try {
+            cli::check_swap_cycle(run.config);
+        } catch (const std::runtime_error& e) {
+            fmt::print(stderr, "vttm: {}\n", e.what());
+            return report::to_int(ExitCode::kUsage);
+        }
+        return cli::run_command(common, run);
+    }
+    if (*test_app) return cli::test_command(common, test);
+    if (*shell_app) return cli::shell_command(common);
+    if (*bench_app) return cli::bench_command(common, bench);
+    return report::to_int(ExitCode::kUsage);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    machine::InterruptGuard interrupts;
+    try {
+        return dispatch(argc, argv);
+    } catch (const machine::Error& e) {
+        fmt::print(stderr, "vttm: {}\n", e.what());
+        return e.exit_code();
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "vttm: {}\n", e.what());
+        return report::to_int(ExitCode::kInfrastructure);
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/session.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "host-backend/oracle/cpu_witness.h"
+
+namespace vttm::cli {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+// One verify or fill request: small enough for live progress, large enough to hide the round trip.
+constexpr std::uint64_t kPortionPages = (64u << 20) / kPage;
+
+oracle::Domain domain_of(const std::string& name) {
+    return name == "vram" ? oracle::Domain::kVram : oracle::Domain::kGtt;
+}
+
+oracle::Caching caching_of(const std::string& name) {
+    if (name == "uc") return oracle::Caching::kUc;
+    return name == "wc" ? oracle::Caching::kWc : oracle::Caching::kWb;
+}
+
+machine::UniqueFd open_swap(const machine::Machine& m) {
+    int fd = ::open(m.swap_disk().c_str(), O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        throw machine::InfraError({.what = "cannot open the swap disk from the host",
+                                   .where = m.swap_disk(),
+                                   .todo = "is the file system still mounted and writable?",
+                                   .excerpt = ""});
+    return machine::UniqueFd(fd);
+}
+
+[[noreturn]] void bad_reply(const char* op, const std::string& why) {
+    throw machine::ProtocolError({.what = fmt::format("the agent's reply to {} is wrong: {}", op, why),
+                                  .where = "",
+                                  .todo = "do agent and host come from one build? ./vttm build",
+                                  .excerpt = ""});
+}
+
+void append_cpu_report(oracle::WitnessReport& into, const nlohmann::json& reply,
+                       const oracle::Ledger& ledger) {
+    try {
+        oracle::append(into, oracle::cpu_report(reply, ledger));
+    } catch (const oracle::CpuReportError& e) {
+        bad_reply("buffers.verify", e.what());
+    }
+}
+
+}  // namespace
+
+Session::Session(machine::Machine& machine, std::uint64_t key, Clock::time_point deadline)
+    : machine_(machine),
+      ledger_(key),
+      log_(machine.witness_log()),
+      swap_(open_swap(machine)),
+      deadline_(deadline) {}
+
+nlohmann::json Session::call(const char* op, nlohmann::json args) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
+    // Even over time the agent gets a moment: the error then names the operation that was under way.
+    return machine_.agent().call(op, std::move(args), std::max(left, std::chrono::milliseconds(100)));
+}
+
+void Session::set_backup(const std::string& mode) {
+    auto got = call("backup.set", {{"mode", mode}}).value("mode", "");
+    if (got != mode)
+        throw machine::InfraError({.what = fmt::format("asked for ttm.backup={}, the kernel reads back "
+                                                       "\"{}\"", mode, got),
+                                   .where = "",
+                                   .todo = "does the kernel carry the series? ./vttm doctor",
+                                   .excerpt = ""});
+}
+
+void Session::create(std::span<const PlannedBuffer> buffers) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const PlannedBuffer& b : buffers) {
+        list.push_back(
+            {{"id", b.id}, {"bytes", b.bytes}, {"domain", b.domain}, {"caching", b.caching}});
+        ledger_.add({.id = b.id,
+                     .pages = b.bytes / kPage,
+                     .domain = domain_of(b.domain),
+                     .caching = caching_of(b.caching),
+                     .generation = 0});
+    }
+    auto reply = call("buffers.create", {{"buffers", std::move(list)}});
+    if (reply.at("created").get<std::size_t>() != buffers.size())
+        bad_reply("buffers.create", reply.dump());
+}
+
+void Session::free_all() {
+    call("buffers.free", {{"ids", "all"}});
+    ledger_.freed_all();
+}
+
+std::uint64_t Session::fill(const std::vector<PlannedBuffer>& buffers, std::uint32_t generation) {
+    std::vector<std::uint32_t> by_device, by_cpu;
+    std::uint64_t pages = 0;
+    for (const PlannedBuffer& b : buffers) {
+        (b.cpu_fill ? by_cpu : by_device).push_back(b.id);
+        pages += b.bytes / kPage;
+    }
+    const std::string key = fmt::format("{:#x}", ledger_.key());
+    std::uint64_t filled = 0;
+    for (const auto& [ids, by] : {std::pair{&by_device, "device"}, std::pair{&by_cpu, "cpu"}}) {
+        if (ids->empty()) continue;
+        auto reply = call("buffers.fill",
+                          {{"ids", *ids}, {"generation", generation}, {"key", key}, {"by", by}});
+        filled += reply.at("pages").get<std::uint64_t>();
+        for (std::uint32_t id : *ids) ledger_.filled(id, generation);
+    }
+    if (!by_cpu.empty())
+        call("buffers.verify",
+             {{"ids", by_cpu}, {"generation", generation}, {"key", key}, {"by", "device"}});
+    if (filled != pages)
+        bad_reply("buffers.fill", fmt::format("{} pages filled, {} asked", filled, pages));
+    return filled;
+}
+
+std::vector<std::uint32_t> Session::filled_ids() const {
+    std::vector<std::uint32_t> ids;
+    for (const auto& [id, info] : ledger_.buffers())
+        if (info.generation) ids.push_back(id);
+    return ids;
+}
+
+oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint64_t)>& tick) {
+    log_.poll();
+    const std::uint64_t since = log_.serial();
+    const std::string key = fmt::format("{:#x}", ledger_.key());
+    oracle::WitnessReport report;
+    report.who = by == By::kDevice ? oracle::Witness::kDevice : oracle::Witness::kCpu;
+    report.present = true;
+    std::uint64_t told_bad = 0, done = 0;
+
+    // A request names one generation: group, then cut into portions.
+    std::map<std::uint32_t, std::vector<std::uint32_t>> by_generation;
+    for (std::uint32_t id : filled_ids())
+        by_generation[ledger_.find(id)->generation].push_back(id);
+    for (const auto& [generation, ids] : by_generation) {
+        std::vector<std::uint32_t> portion;
+        std::uint64_t pages = 0;
+        for (std::size_t i = 0; i < ids.size(); ++i) {
+            portion.push_back(ids[i]);
+            pages += ledger_.find(ids[i])->pages;
+            if (pages < kPortionPages && i + 1 < ids.size()) continue;
+            auto reply = call("buffers.verify", {{"ids", portion},
+                                                 {"generation", generation},
+                                                 {"key", key},
+                                                 {"by", by == By::kDevice ? "device" : "cpu"}});
+            if (by == By::kCpu)
+                append_cpu_report(report, reply, ledger_);
+            else
+                told_bad += reply.at("pages").get<std::uint64_t>() -
+                            reply.at("good").get<std::uint64_t>();
+            done += pages;
+            if (tick) tick(done);
+            portion.clear();
+            pages = 0;
+        }
+    }
+    if (by == By::kCpu) return report;
+    // The log must be whole, or the device's findings are not.
+    auto lost = machine_.qmp("qom-get", {{"path", "/machine/peripheral/vttm0"},
+                                         {"property", "witness-lost"}});
+    if (lost != 0)
+        throw machine::InfraError({.what = fmt::format("the device could not write {} records of its "
+                                                       "witness log", lost.dump()),
+                                   .where = machine_.qemu_log(),
+                                   .todo = "is the disk full? see QEMU's log",
+                                   .excerpt = ""});
+    log_.poll();
+    report = log_.verify_report(ledger_, since);
+    // What the device told the guest must be what it wrote into its log: else one of the two lies.
+    if (told_bad != report.bad.size())
+        bad_reply("buffers.verify", fmt::format("the guest heard of {} bad pages, the device's log "
+                                                "has {}", told_bad, report.bad.size()));
+    return report;
+}
+
+oracle::Placement Session::placement() {
+    // The driver lists buffer by buffer while the guest runs on: a slot that is freed and given to
+    // another page in between shows up twice. Such a claim is taken again.
+    std::string why;
+    for (int attempt = 0; attempt < 5; ++attempt) {
+        try {
+            return oracle::Placement::parse(call("placement"));
+        } catch (const oracle::PlacementError& e) {
+            why = e.what();
+        }
+    }
+    bad_reply("placement", why + " (five times)");
+}
+
+oracle::GuestRamView Session::ram_view() const {
+    const machine::GuestRam& ram = machine_.ram();
+    return {.bytes = ram.bytes(), .below_4g = ram.map().low_bytes(), .fd = -1};
+}
+
+oracle::HostView Session::view() const {
+    return {.ram = ram_view(), .vram = machine_.vram().bytes(), .swap_fd = swap_.get()};
+}
+
+oracle::HostCheck Session::check_at_rest() {
+    oracle::Placement claim = placement();
+    log_.poll();
+    oracle::HostCheck check;
+    {
+        machine::PauseGuard paused(machine_);
+        check = oracle::check_host(ledger_, claim, view(), &log_);
+    }
+    for (int round = 0; round < 3 && !check.report.bad.empty(); ++round) {
+        oracle::Placement newer = placement();
+        machine::PauseGuard paused(machine_);
+        oracle::recheck_host(check, ledger_, newer, view());
+    }
+    return check;
+}
+
+oracle::Counters Session::counters() {
+    auto reply = call("counters");
+    oracle::Counters out;
+    auto take = [&](const char* group, const std::string& prefix) {
+        if (!reply.contains(group) || !reply[group].is_object()) return;
+        for (const auto& [name, value] : reply[group].items())
+            if (value.is_number_integer()) out[prefix + name] = value.get<std::int64_t>();
+    };
+    take("vmstat", "");
+    take("backup", "");
+    take("vttm", "vttm.");
+    out["swap_used"] = reply.value("swaps", std::int64_t{0}) / static_cast<std::int64_t>(kPage);
+    return out;
+}
+
+}  // namespace vttm::cli

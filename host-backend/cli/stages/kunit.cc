@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "host-backend/cli/stages/stage.h"
+#include "host-backend/machine/machine.h"
+
+namespace vttm::cli {
+namespace {
+
+using report::TestStatus;
+
+report::TestResults kunit_boot(const StageContext& context, const std::string& backup) {
+    machine::MachineConfig config = machine_config(context.common, context.manifest);
+    // No vttm.ko: TTM's suite wants the device manager for itself.
+    config.cmdline_extra += fmt::format(" vttm.mode=kunit ttm.backup={}", backup);
+    machine::Machine machine(config);
+    context.progress.phase(fmt::format("test kunit: boot, ttm.backup={}", backup));
+    machine.start();
+    context.progress.phase(fmt::format("test kunit: suites, ttm.backup={}", backup));
+    auto reply = machine.agent().call("kunit", {{"modules", "all"}}, std::chrono::seconds(600));
+
+    report::TestResults results;
+    const auto mode = machine.agent().call("hello").value("backup", nlohmann::json());
+    if (mode != backup)
+        results.cases.push_back(make_case("kunit", "backup_mode", TestStatus::kFailed,
+                                          fmt::format("the kernel runs with ttm.backup={}, asked for {}",
+                                                      mode.dump(), backup)));
+    for (const auto& suite : reply.at("results")) {
+        const auto name = suite.at("suite").get<std::string>();
+        try {
+            results.append(report::parse_ktap(suite.at("ktap").get<std::string>()));
+        } catch (const report::ParseError& e) {
+            results.cases.push_back(make_case(name, "ktap", TestStatus::kFailed, e.what()));
+        }
+    }
+    if (results.cases.empty())
+        results.cases.push_back(make_case("kunit", "suites", TestStatus::kFailed,
+                                          "the guest's kernel has no KUnit suite"));
+    machine.check();
+    machine.stop(std::chrono::seconds(5));
+    return results;
+}
+
+}  // namespace
+
+report::TestResults run_kunit(const StageContext& context) {
+    report::TestResults all;
+    for (const char* backup : {"copy", "insert"}) all.append(kunit_boot(context, backup), backup);
+    return all;
+}
+
+}  // namespace vttm::cli

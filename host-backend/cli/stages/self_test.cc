@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plants faults from the host into guest RAM and the swap file of a live swap cycle, and demands
+// that every witness finds exactly those, of the right class, at the right place.
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <stdexcept>
+
+#include "host-backend/cli/stages/stage.h"
+#include "host-backend/cli/swap_cycle.h"
+#include "host-backend/oracle/plant.h"
+#include "protocol/vttm_stamp.h"
+
+namespace vttm::cli {
+namespace {
+
+using oracle::PageClass;
+using oracle::PageId;
+using report::TestStatus;
+
+struct Fault {
+    std::string name;  // "swap_bitflip"
+    oracle::Planted planted;
+};
+
+// Pages that lie in one kind of place, from different buffers, so that a plant cannot hit another.
+std::vector<oracle::Target> targets(const oracle::Ledger& ledger, const oracle::Placement& placement,
+                                    const std::function<bool(oracle::PlaceKind)>& wanted,
+                                    std::size_t count) {
+    std::vector<oracle::Target> out;
+    for (const auto& [id, info] : ledger.buffers()) {
+        const auto* runs = placement.runs(id);
+        if (out.size() == count || !runs) continue;
+        for (const oracle::PlacementRun& run : *runs) {
+            if (!wanted(run.place.kind)) continue;
+            const std::uint64_t page = run.first + run.count / 2;
+            out.push_back({.id = *ledger.expected({id, page}),
+                           .addr = oracle::store_addr(placement.find({id, page}))});
+            break;
+        }
+    }
+    return out;
+}
+
+// One of each kind of fault; five pages of the store.
+std::vector<Fault> plant_all(oracle::PageStore& store, const std::vector<oracle::Target>& at) {
+    const std::uint32_t bit[] = {12345};
+    std::vector<Fault> faults;
+    auto add = [&](const char* kind, oracle::Planted planted) {
+        faults.push_back({store.name() + "_" + kind, std::move(planted)});
+    };
+    add("bitflip", oracle::plant_bit_flip(store, at.at(0), bit));
+    add("swapped", oracle::plant_swapped_pages(store, at.at(1), at.at(2)));
+    add("stale", oracle::plant_stale(store, at.at(3), at.at(3).id.generation - 1));
+    add("zero", oracle::plant_zero(store, at.at(4)));
+    return faults;
+}
+
+std::string missed(const oracle::WitnessReport& report, const oracle::Planted& planted) {
+    std::string why;
+    for (const auto& change : planted.changes) {
+        const oracle::BadPage* found = nullptr;
+        for (const auto& bad : report.bad)
+            if (bad.id == change.id) found = &bad;
+        if (!found)
+            why += fmt::format("{} did not find: {}\n", oracle::name_of(report.who), planted.text);
+        else if (found->cls != change.expected)
+            why += fmt::format("{} calls buffer {} page {} {}, it is {}\n", oracle::name_of(report.who),
+                               change.id.buffer, change.id.page, oracle::name_of(found->cls),
+                               oracle::name_of(change.expected));
+    }
+    return why;
+}
+
+// Bad pages that nobody planted.
+std::string invented(const oracle::WitnessReport& report, const std::set<PageId>& planted) {
+    std::string why;
+    for (const auto& bad : report.bad)
+        if (!planted.contains(bad.id))
+            why += fmt::format("{}: {}\n", oracle::name_of(report.who), oracle::describe(bad));
+    return why;
+}
+
+void check(report::TestResults& results, const std::string& name, const std::string& why) {
+    results.cases.push_back(make_case("planted_faults", name,
+                                      why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
+}
+
+class SelfTest {
+public:
+    SelfTest(Session& session, SwapCycle& cycle) : session_(session), cycle_(cycle) {}
+
+    report::TestResults run() {
+        plant();
+        // The host has looked and one fault is taken back: from here on the witnesses disagree.
+        const oracle::HostCheck host = look_and_take_one_back();
+        report::TestResults results;
+        oracle::CycleResult seen = cycle_.result();
+        seen.host = host.report;
+        seen.device = session_.verify(By::kDevice);
+        seen.cpu = session_.verify(By::kCpu);
+        std::set<PageId> planted;
+        for (const Fault& f : faults_) {
+            std::string why = missed(host.report, f.planted);
+            const bool taken_back = &f == &faults_.back();
+            if (!taken_back)
+                why += missed(seen.device, f.planted) + missed(seen.cpu, f.planted);
+            check(results, f.name, why);
+            for (const auto& c : f.planted.changes) planted.insert(c.id);
+        }
+        check(results, "nothing_else_is_bad",
+              invented(host.report, planted) + invented(seen.device, planted) +
+                  invented(seen.cpu, planted));
+        judge_content(results, seen);
+        judge_disagreement(results, seen);
+        return results;
+    }
+
+private:
+    // The guest stands still: a page cannot move between the claim and the plant.
+    void plant() {
+        const oracle::Placement claim = session_.placement();
+        paused_.emplace(session_.machine());
+        auto in_swap = targets(session_.ledger(), claim,
+                               [](auto k) { return k == oracle::PlaceKind::kSwap; }, 64);
+        auto in_ram = targets(session_.ledger(), claim,
+                              [](auto k) { return oracle::is_resident(k); }, 64);
+        oracle::SwapStore swap(session_.swap_fd());
+        oracle::RamStore ram(session_.ram_view());
+        faults_ = plant_all(swap, still_there(swap, in_swap));
+        for (Fault& f : plant_all(ram, still_there(ram, in_ram))) faults_.push_back(std::move(f));
+        claim_ = claim;
+    }
+
+    // Targets that hold what the claim says; it may be a moment old.
+    std::vector<oracle::Target> still_there(const oracle::PageStore& store,
+                                            const std::vector<oracle::Target>& candidates) {
+        std::vector<oracle::Target> good;
+        for (const oracle::Target& t : candidates) {
+            alignas(8) oracle::PageBytes bytes;
+            store.read(t.addr, bytes);
+            const bool taken = used_.contains({t.id.buffer, t.id.page});
+            if (taken || !vttm_stamp_check(bytes.data(), &t.id)) continue;
+            good.push_back(t);
+            used_.insert({t.id.buffer, t.id.page});
+            if (good.size() == 5) return good;
+        }
+        throw std::runtime_error(
+            fmt::format("only {} pages to damage in {}, 5 are needed", good.size(), store.name()));
+    }
+
+    oracle::HostCheck look_and_take_one_back() {
+        oracle::HostCheck host = oracle::check_host(session_.ledger(), claim_, session_.view());
+        // Pages that moved before the guest stood still are no evidence; look again later.
+        oracle::RamStore ram(session_.ram_view());
+        faults_.back().planted.undo(ram);
+        paused_.reset();
+        std::set<PageId> planted;
+        for (const Fault& f : faults_)
+            for (const auto& c : f.planted.changes) planted.insert(c.id);
+        oracle::HostCheck others = host;
+        std::erase_if(others.report.bad, [&](const auto& b) { return planted.contains(b.id); });
+        for (int round = 0; round < 3 && !others.report.bad.empty(); ++round)
+            oracle::recheck_host(others, session_.ledger(), session_.placement(), session_.view());
+        std::erase_if(host.report.bad, [&](const auto& b) { return !planted.contains(b.id); });
+        host.report.bad.insert(host.report.bad.end(), others.report.bad.begin(),
+                               others.report.bad.end());
+        return host;
+    }
+
+    void judge_content(report::TestResults& results, oracle::CycleResult seen) {
+        std::set<PageId> back;
+        for (const auto& c : faults_.back().planted.changes) back.insert(c.id);
+        std::erase_if(seen.host.bad, [&](const auto& b) { return back.contains(b.id); });
+        const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
+        check(results, "verdict_is_content",
+              verdict.kind == oracle::VerdictKind::kContent
+                  ? ""
+                  : fmt::format("verdict is {}", oracle::name_of(verdict.kind)));
+    }
+
+    void judge_disagreement(report::TestResults& results, oracle::CycleResult seen) {
+        std::set<PageId> back;
+        for (const auto& c : faults_.back().planted.changes) back.insert(c.id);
+        for (auto* r : {&seen.host, &seen.device, &seen.cpu})
+            std::erase_if(r->bad, [&](const auto& b) { return !back.contains(b.id); });
+        const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
+        check(results, "one_witness_alone_is_a_disagreement",
+              verdict.kind == oracle::VerdictKind::kDisagree
+                  ? ""
+                  : fmt::format("verdict is {}", oracle::name_of(verdict.kind)));
+    }
+
+    Session& session_;
+    SwapCycle& cycle_;
+    std::vector<Fault> faults_;
+    std::set<PageId> used_;
+    oracle::Placement claim_;
+    std::optional<machine::PauseGuard> paused_;
+};
+
+}  // namespace
+
+report::TestResults run_self_test(const StageContext& context) {
+    SwapCycleConfig config;
+    config.name = "self-test";
+    config.seed = 4711;
+    config.vram_mib = 64;
+    config.vram_buffers_mib = 16;
+    config.cycles = 2;  // a stale page needs an older generation
+    machine::MachineConfig mc = machine_config(context.common, context.manifest);
+    shape_machine(config, mc);
+    machine::Machine machine(mc);
+    context.progress.phase("test planted faults: boot");
+    machine.start();
+    Session session(machine, vttm_mix64(config.seed),
+                    Session::Clock::now() + std::chrono::seconds(config.timeout_s));
+    SwapCycle cycle(session, config, "insert", context.progress);
+    cycle.begin();
+    cycle.fill();
+    cycle.fill();
+    cycle.press();
+    report::TestResults results = SelfTest(session, cycle).run();
+    session.free_all();
+    machine.check();
+    machine.stop(std::chrono::seconds(5));
+    return results;
+}
+
+}  // namespace vttm::cli

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs a program to its end, line by line, under a time limit.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vttm::cli {
+
+struct SubprocessResult {
+    int status = 0;  // exit code, or 128 + signal
+    bool timed_out = false;
+};
+
+struct SubprocessRequest {
+    std::vector<std::string> argv;               // argv[0] is looked up in PATH
+    std::vector<std::string> env;                // "NAME=value", added to ours
+    std::chrono::milliseconds timeout{600'000};  // then the whole process group is killed
+    // Called for each line of stdout and stderr together (without the newline). May be empty.
+    std::function<void(std::string_view)> on_line;
+    // Polled ten times a second; true ends the child like a timeout does. May be empty.
+    std::function<bool()> cancelled;
+};
+
+// Throws std::system_error when the program cannot be started.
+SubprocessResult run_subprocess(const SubprocessRequest& request);
+
+}  // namespace vttm::cli

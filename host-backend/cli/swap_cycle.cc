@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/swap_cycle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "host-backend/machine/interrupt.h"
+#include "host-backend/oracle/ram_witness.h"
+#include "host-backend/oracle/swap_witness.h"
+#include "host-backend/pressure/injectors.h"
+
+namespace vttm::cli {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kPortion = 96 * kMiB;  // filled between two samples
+
+double seconds_since(Session::Clock::time_point begin) {
+    return std::chrono::duration<double>(Session::Clock::now() - begin).count();
+}
+
+// What must be back where it was once the buffers are freed. The tolerances are for the guest's own
+// small processes: a page of theirs may lie in swap or tmpfs.
+struct Account {
+    const char* name;
+    const char* unit;
+    std::int64_t tolerance;
+};
+constexpr Account kAccounts[] = {
+    {"vttm.buffers", "", 0},        {"vttm.buffer_bytes", "bytes", 0},
+    {"vttm.mappings", "", 0},       {"vttm.shrinkable_pages", "pages", 0},
+    {"nr_gpu_active", "pages", 0},  {"nr_shmem", "pages", 16},
+    {"swap_used", "pages", 256},
+};
+
+std::int64_t value(const oracle::Counters& counters, const char* name) {
+    auto it = counters.find(name);
+    // A missing counter must not pass for an even one.
+    if (it == counters.end())
+        throw machine::ProtocolError({.what = fmt::format("the guest reports no counter {}", name),
+                                      .where = "",
+                                      .todo = "do agent, driver and host come from one build?",
+                                      .excerpt = ""});
+    return it->second;
+}
+
+std::uint64_t mib(std::uint64_t pages) { return pages * kPage / kMiB; }
+
+}  // namespace
+
+void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machine) {
+    machine.ram_mib = config.ram_mib;
+    machine.vram_mib = config.vram_mib;
+    machine.swap_mib = config.swap_mib;
+    machine.cmdline_extra += " sysctl.vm.extfrag_threshold=1000 sysctl.vm.compaction_proactiveness=0";
+}
+
+std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& config,
+                                    std::uint32_t first_id) {
+    std::uint64_t gtt_mib = config.gtt_buffers_mib;
+    if (!gtt_mib) {
+        auto meminfo = session.call("counters").at("meminfo");
+        // All that is free and an eighth more: swapping is then no matter of luck.
+        gtt_mib = meminfo.at("MemAvailable").get<std::uint64_t>() / 1024 * 9 / 8;
+    }
+    return plan_buffers({.seed = config.seed,
+                         .gtt_bytes = gtt_mib * kMiB,
+                         .vram_bytes = config.vram_buffers_mib * kMiB,
+                         .first_id = first_id});
+}
+
+oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup) {
+    oracle::Policy p = oracle::Policy::for_backup(backup);
+    p.min_swapped_share = config.swapped_share;
+    if (backup == "insert") p.min_unchanged = config.min_unchanged;
+    return p;
+}
+
+SwapCycle::SwapCycle(Session& session, const SwapCycleConfig& config, std::string backup,
+                     Progress& progress)
+    : session_(session),
+      config_(config),
+      backup_(std::move(backup)),
+      progress_(progress),
+      tracker_(session.ledger()) {}
+
+std::string SwapCycle::label(const char* what) const {
+    return fmt::format("{} {}/{}: {}", backup_, generation_, config_.cycles, what);
+}
+
+void SwapCycle::begin() {
+    session_.set_backup(backup_);
+    before_run_ = session_.counters();
+    std::uint32_t first_id = 1;
+    for (const auto& [id, info] : session_.ledger().buffers()) first_id = std::max(first_id, id + 1);
+    // Ids of freed buffers are spent, too: the ledger refuses them.
+    while (session_.ledger().was_freed(first_id)) ++first_id;
+    plan_ = plan_for(session_, config_, first_id);
+    session_.create(plan_);
+}
+
+void SwapCycle::fill() {
+    ++generation_;
+    result_ = {};
+    result_.backup = backup_;
+    result_.cycle = generation_;
+    session_.log().poll();
+    since_ = session_.log().serial();
+    tracker_.reset_stats();
+    before_cycle_ = session_.counters();
+    progress_.phase(label("fill"));
+    std::uint64_t total = 0;
+    for (const PlannedBuffer& b : plan_) total += b.bytes / kPage;
+    out_begin_ = Session::Clock::now();
+    for (std::size_t at = 0; at < plan_.size();) {
+        std::vector<PlannedBuffer> portion;
+        std::uint64_t bytes = 0;
+        for (; at < plan_.size() && bytes < kPortion; bytes += plan_[at++].bytes)
+            portion.push_back(plan_[at]);
+        result_.pages_filled += session_.fill(portion, generation_);
+        sample();
+        if (first_check_ == 0) note_first_check();
+        progress_.update(mib(result_.pages_filled), mib(total), "MiB");
+        machine::throw_if_interrupted();
+    }
+}
+
+void SwapCycle::note_first_check() {
+    oracle::HostCheck check = session_.check_at_rest();
+    first_check_ = progress_.seconds();
+    progress_.note(fmt::format("first content check: {} of {} pages good as the host sees them",
+                               check.report.good(), check.report.checked));
+}
+
+void SwapCycle::sample() {
+    session_.log().poll();
+    oracle::Placement claim = session_.placement();
+    oracle::RamWitness ram(session_.ledger(), session_.ram_view());
+    oracle::SwapWitness swap(session_.ledger(), session_.swap_fd());
+    tracker_.sample(claim, ram, session_.log(), &swap);
+    result_.swapped_share = claim.gtt_swap_share(session_.ledger());
+}
+
+void SwapCycle::press() {
+    progress_.phase(label("pressure"));
+    pressure::AnonymousHog hog(session_.machine().agent(),
+                               {.step_mib = config_.hog_step_mib, .max_mib = config_.ram_mib});
+    if (config_.memcg_limit_mib)
+        session_.call("pressure.memcg", {{"limit_mib", config_.memcg_limit_mib}});
+    const unsigned max_steps = static_cast<unsigned>(2 * config_.ram_mib / config_.hog_step_mib) + 1;
+    unsigned killed = 0;
+    auto reached = [&](const pressure::Step&) {
+        machine::throw_if_interrupted();
+        sample();
+        progress_.update(0, 0, "", fmt::format("hog {} MiB, {:.0f} % of GTT pages in swap",
+                                               hog.held_mib(), 100 * result_.swapped_share));
+        return result_.swapped_share >= config_.swapped_share;
+    };
+    pressure::Outcome outcome = pressure::step_until(hog, reached, max_steps);
+    // An OOM-killed hog is no failure of the driver: start it again, but not for ever.
+    while (outcome == pressure::Outcome::kKilled && ++killed < 3) {
+        progress_.note(label("the guest's OOM killer took the hog; starting it again"));
+        hog.release();
+        outcome = pressure::step_until(hog, reached, max_steps);
+    }
+    if (outcome != pressure::Outcome::kReached)
+        progress_.note(fmt::format("{}: only {:.1f} % of the GTT pages went to swap",
+                                   label("pressure"), 100 * result_.swapped_share));
+    result_.seconds_out = seconds_since(out_begin_);
+    result_.levels = session_.counters();
+    look();
+    hog.release();
+    if (config_.memcg_limit_mib) session_.call("pressure.memcg", {{"limit_mib", 0}});
+}
+
+void SwapCycle::look() {
+    progress_.phase(label("host looks at RAM and swap file"));
+    session_.call("sync");
+    host_ = session_.check_at_rest();
+    result_.host = host_.report;
+    result_.runs = host_.swap.runs;
+    result_.swapped_share = host_.swap.gtt_share();
+    result_.pages_on_disk = host_.swap.on_disk();
+    result_.bytes_out = result_.pages_on_disk * kPage;
+    result_.zero_copy = tracker_.stats();
+    oracle::ScanResult scan;
+    {
+        machine::PauseGuard paused(session_.machine());
+        scan = oracle::RamWitness(session_.ledger(), session_.ram_view()).scan();
+    }
+    result_.second_copies = scan.second_copies();
+    result_.leftovers = scan.leftovers.size();
+    result_.strays = scan.strays.size();
+}
+
+void SwapCycle::verify() {
+    const std::uint64_t total = mib(session_.ledger().filled_pages());
+    auto tick = [&](std::uint64_t pages) {
+        progress_.update(mib(pages), total, "MiB");
+        machine::throw_if_interrupted();
+    };
+    progress_.phase(label("device verifies"));
+    const auto begin = Session::Clock::now();
+    result_.device = session_.verify(By::kDevice, tick);
+    result_.seconds_in = seconds_since(begin);
+    result_.bytes_in = result_.bytes_out;
+    progress_.phase(label("guest CPU verifies"));
+    result_.cpu = session_.verify(By::kCpu, tick);
+    result_.stale_uses = session_.log().stale_uses(since_).size();
+    result_.device_faults = session_.log().faults(since_).size();
+}
+
+report::CycleRecord SwapCycle::finish(bool last) {
+    result_.counters = oracle::delta(before_cycle_, session_.counters());
+    if (last) {
+        progress_.phase(label("free, balances"));
+        session_.free_all();
+        session_.call("sync");
+        const oracle::Counters end = session_.counters();
+        for (const Account& a : kAccounts)
+            result_.balances.push_back({.name = a.name,
+                                        .unit = a.unit,
+                                        .before = value(before_run_, a.name),
+                                        .after = value(end, a.name),
+                                        .tolerance = a.tolerance});
+        machine::PauseGuard paused(session_.machine());
+        result_.strays =
+            oracle::RamWitness(session_.ledger(), session_.ram_view()).scan().strays.size();
+    }
+    session_.machine().check();
+    return {.result = result_, .verdict = oracle::judge(result_, policy_for(config_, backup_))};
+}
+
+void SwapCycle::run(report::RunReport& report) {
+    begin();
+    for (unsigned cycle = 1; cycle <= config_.cycles; ++cycle) {
+        fill();
+        press();
+        verify();
+        report.cycles.push_back(finish(cycle == config_.cycles));
+        if (report.seconds_to_first_check == 0) report.seconds_to_first_check = first_check_;
+        const auto& done = report.cycles.back();
+        progress_.note(fmt::format(
+            "{}: {} ({:.0f} % of GTT pages on disk, {} bad)", label("done"),
+            oracle::name_of(done.verdict.kind), 100 * done.result.swapped_share,
+            std::max({done.result.device.bad.size(), done.result.cpu.bad.size(),
+                      done.result.host.bad.size()})));
+    }
+}
+
+}  // namespace vttm::cli

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// The scenario `swap-cycle`: fill, pressure, look, bring back, verify; per backup and cycle.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "host-backend/cli/buffer_plan.h"
+#include "host-backend/cli/progress.h"
+#include "host-backend/cli/session.h"
+#include "host-backend/cli/swap_cycle_config.h"
+#include "host-backend/oracle/zero_copy.h"
+#include "host-backend/report/run_report.h"
+
+namespace vttm::cli {
+
+// One backup's cycles on one session. The steps are public so that self-tests can plant faults
+// between them; run() is the order that a cycle has.
+class SwapCycle {
+public:
+    SwapCycle(Session& session, const SwapCycleConfig& config, std::string backup,
+              Progress& progress);
+
+    // Switches the backup, notes the starting balances, makes the buffers.
+    void begin();
+    // Fills all buffers; samples where pages are between portions.
+    void fill();
+    // Grows a memory hog until the wanted share of GTT pages is claimed in swap.
+    void press();
+    // The host looks: claims, all of RAM, the swap file. Ends the pressure.
+    void look();
+    // Device, then CPU, read everything; which brings it back.
+    void verify();
+    // Judges the cycle. After the last one frees the buffers and takes the balances first.
+    report::CycleRecord finish(bool last);
+
+    // All cycles. Appends each record to report as soon as it is there.
+    void run(report::RunReport& report);
+
+    const oracle::CycleResult& result() const { return result_; }
+    const oracle::HostCheck& host_check() const { return host_; }
+    std::uint32_t generation() const { return generation_; }
+    // Where the first host check of content ended, in Progress::seconds(); 0 before.
+    double first_check() const { return first_check_; }
+
+private:
+    std::string label(const char* what) const;
+    void sample();
+    void note_first_check();
+
+    Session& session_;
+    const SwapCycleConfig& config_;
+    const std::string backup_;
+    Progress& progress_;
+    std::vector<PlannedBuffer> plan_;
+    oracle::ZeroCopyTracker tracker_;
+    oracle::Counters before_run_, before_cycle_;
+    oracle::CycleResult result_;
+    oracle::HostCheck host_;
+    std::uint32_t generation_ = 0;  // = number of the cycle
+    std::uint64_t since_ = 0;       // witness log serial at the start of the cycle
+    Session::Clock::time_point out_begin_{};
+    double first_check_ = 0;
+};
+
+// Gives the machine what the scenario asks for: memory sizes, and a kernel command line on which
+// compaction does not move pages between two samples. A page that compaction moves once it lies in
+// shmem was not copied by the backup, but the host could not tell the two apart.
+void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machine);
+
+// The buffers of a cycle; so many GTT buffers that together with VRAM's they exceed the guest's
+// available memory, unless the scenario fixes the amount. first_id: of the first buffer.
+std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& config,
+                                    std::uint32_t first_id);
+
+// What a cycle with this backup must show.
+oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup);
+
+}  // namespace vttm::cli

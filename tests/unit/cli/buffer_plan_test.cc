@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/buffer_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <stdexcept>
+
+namespace vttm::cli {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+
+std::uint64_t total(const std::vector<PlannedBuffer>& plan, const std::string& domain) {
+    std::uint64_t sum = 0;
+    for (const auto& b : plan)
+        if (b.domain == domain) sum += b.bytes;
+    return sum;
+}
+
+TEST(BufferPlan, MeetsTotalsToThePage) {
+    for (std::uint64_t gtt : {4096ull, 64 * kMiB, 1234 * kMiB + 4096, 1500 * kMiB}) {
+        for (std::uint64_t vram : {0ull, 320 * kMiB}) {
+            auto plan = plan_buffers({.seed = 7, .gtt_bytes = gtt, .vram_bytes = vram});
+            EXPECT_EQ(total(plan, "gtt"), gtt);
+            EXPECT_EQ(total(plan, "vram"), vram);
+        }
+    }
+}
+
+TEST(BufferPlan, IsDeterministicInTheSeed) {
+    auto ids = [](std::uint64_t seed) {
+        std::vector<std::uint32_t> out;
+        for (const auto& b : plan_buffers({.seed = seed, .gtt_bytes = 256 * kMiB, .vram_bytes = 0}))
+            out.push_back(b.id);
+        return out;
+    };
+    EXPECT_EQ(ids(1), ids(1));
+    EXPECT_NE(ids(1), ids(2));
+}
+
+TEST(BufferPlan, SpansTheSizesAndBothCachings) {
+    auto plan = plan_buffers({.seed = 3, .gtt_bytes = 1200 * kMiB, .vram_bytes = 320 * kMiB});
+    std::map<std::uint64_t, unsigned> sizes;
+    std::set<std::string> cachings;
+    std::set<std::uint32_t> ids;
+    std::uint64_t huge = 0;
+    unsigned cpu = 0;
+    for (const auto& b : plan) {
+        sizes[b.bytes]++;
+        cachings.insert(b.caching);
+        EXPECT_TRUE(ids.insert(b.id).second) << "id " << b.id << " twice";
+        EXPECT_GE(b.id, 1u);
+        if (b.bytes == 2 * kMiB) huge += b.bytes;
+        cpu += b.cpu_fill;
+    }
+    EXPECT_TRUE(sizes.count(4096));
+    EXPECT_TRUE(sizes.count(16 * kMiB));
+    EXPECT_GE(sizes.size(), 10u);
+    EXPECT_EQ(cachings.size(), 2u);
+    EXPECT_GE(huge, total(plan, "gtt") / 3);
+    EXPECT_GT(cpu, plan.size() / 8);
+    EXPECT_LT(cpu, plan.size() / 2);
+}
+
+TEST(BufferPlan, RefusesPartialPages) {
+    EXPECT_THROW(plan_buffers({.seed = 1, .gtt_bytes = 100, .vram_bytes = 0}), std::invalid_argument);
+}
+
+}  // namespace
+}  // namespace vttm::cli

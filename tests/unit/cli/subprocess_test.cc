@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/subprocess.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <system_error>
+
+namespace vttm::cli {
+namespace {
+
+TEST(Subprocess, ReturnsStatusAndLines) {
+    std::vector<std::string> lines;
+    auto r = run_subprocess({.argv = {"sh", "-c", "echo one; echo two >&2; printf three; exit 7"},
+                             .on_line = [&](std::string_view l) { lines.emplace_back(l); }});
+    EXPECT_EQ(r.status, 7);
+    EXPECT_FALSE(r.timed_out);
+    EXPECT_EQ(lines, (std::vector<std::string>{"one", "two", "three"}));
+}
+
+TEST(Subprocess, ReportsSignals) {
+    EXPECT_EQ(run_subprocess({.argv = {"sh", "-c", "kill -SEGV $$"}}).status, 128 + 11);
+}
+
+TEST(Subprocess, TimeLimitEndsGrandchildrenToo) {
+    // The grandchild holds the pipe: were it alive, the read would go on for its 30 s.
+    auto begin = std::chrono::steady_clock::now();
+    auto r = run_subprocess({.argv = {"sh", "-c", "sleep 30 & wait"},
+                             .timeout = std::chrono::milliseconds(300)});
+    EXPECT_TRUE(r.timed_out);
+    EXPECT_EQ(r.status, 128 + 9);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+TEST(Subprocess, CanBeCancelled) {
+    auto r = run_subprocess({.argv = {"sleep", "30"}, .cancelled = [] { return true; }});
+    EXPECT_FALSE(r.timed_out);
+    EXPECT_EQ(r.status, 128 + 9);
+}
+
+TEST(Subprocess, EnvironmentIsAddedAndReplaced) {
+    std::string seen;
+    ::setenv("VTTM_TEST_ENV", "old", 1);
+    run_subprocess({.argv = {"sh", "-c", "echo $VTTM_TEST_ENV"},
+                    .env = {"VTTM_TEST_ENV=new"},
+                    .on_line = [&](std::string_view l) { seen = l; }});
+    EXPECT_EQ(seen, "new");
+}
+
+TEST(Subprocess, MissingProgramThrows) {
+    EXPECT_THROW(run_subprocess({.argv = {"/nonexistent/program"}}), std::system_error);
+}
+
+}  // namespace
+}  // namespace vttm::cli

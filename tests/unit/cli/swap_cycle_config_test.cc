@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/swap_cycle_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace vttm::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string error_of(const std::string& toml) {
+    std::string name = (std::filesystem::temp_directory_path() / "vttm-scenario-XXXXXX").string();
+    int fd = ::mkstemp(name.data());
+    EXPECT_GE(fd, 0);
+    ::close(fd);
+    std::ofstream(name) << toml;
+    std::string error;
+    try {
+        load_swap_cycle(name);
+    } catch (const std::exception& e) {
+        error = e.what();
+    }
+    std::filesystem::remove(name);
+    return error;
+}
+
+TEST(SwapCycleConfig, ShippedScenariosLoad) {
+    const char* root = std::getenv("VTTM_SOURCE_ROOT");
+    ASSERT_NE(root, nullptr);
+    unsigned seen = 0;
+    for (const auto& e : std::filesystem::directory_iterator(
+             std::filesystem::path(root) / "tests" / "scenarios")) {
+        if (e.path().extension() != ".toml") continue;
+        SwapCycleConfig c = load_swap_cycle(e.path());
+        EXPECT_EQ(c.name, e.path().stem().string());
+        ++seen;
+    }
+    EXPECT_GE(seen, 2u);
+}
+
+TEST(SwapCycleConfig, NamesLineAndKeyOfErrors) {
+    EXPECT_THAT(error_of("ram_mib = 1024\ncycels = 3\n"), HasSubstr(":2: unknown key \"cycels\""));
+    EXPECT_THAT(error_of("cycles = \"three\"\n"), HasSubstr(":1: \"cycles\""));
+    EXPECT_THAT(error_of("cycles = -1\n"), HasSubstr("\"cycles\""));
+    EXPECT_THAT(error_of("cycles = \n"), HasSubstr(":1:"));
+}
+
+TEST(SwapCycleConfig, ChecksRanges) {
+    EXPECT_THAT(error_of("ram_mib = 16\n"), HasSubstr("ram_mib is 16"));
+    EXPECT_THAT(error_of("vram_mib = 100\n"), HasSubstr("power of two"));
+    EXPECT_THAT(error_of("swapped_share = 1.5\n"), HasSubstr("swapped_share"));
+    EXPECT_THAT(error_of("backups = []\n"), HasSubstr("backups"));
+    EXPECT_THAT(error_of("backups = [\"magic\"]\n"), HasSubstr("magic"));
+    EXPECT_EQ(error_of("cycles = 2\nbackups = [\"insert\"]\n"), "");
+}
+
+}  // namespace
+}  // namespace vttm::cli
