@@ -35,9 +35,9 @@ private:
 
 struct BufferSpec {
     std::uint64_t bytes = 0;
-    std::uint32_t domains = VTTM_DOMAIN_GTT;    // VTTM_DOMAIN_*
-    std::uint32_t caching = VTTM_CACHING_WB;    // VTTM_CACHING_*
-    std::uint32_t tag = 0;                      // label in debugfs
+    std::uint32_t domains = VTTM_DOMAIN_GTT;  // VTTM_DOMAIN_*
+    std::uint32_t caching = VTTM_CACHING_WB;  // VTTM_CACHING_*
+    std::uint32_t tag = 0;                    // label in debugfs
 };
 
 // An owned GEM handle. Throws Error.

@@ -50,11 +50,13 @@ std::string Device::find_node() {
             return node;
         }
     }
-    throw Error(ENODEV, fmt::format("no render node of driver {} among {} in {} (is vttm.ko loaded?)",
-                                    kDriver, nodes.size(), directory.string()));
+    throw Error(ENODEV,
+                fmt::format("no render node of driver {} among {} in {} (is vttm.ko loaded?)",
+                            kDriver, nodes.size(), directory.string()));
 }
 
-Device::Device(const std::string& path) : path_(path), fd_(::open(path.c_str(), O_RDWR | O_CLOEXEC)) {
+Device::Device(const std::string& path)
+    : path_(path), fd_(::open(path.c_str(), O_RDWR | O_CLOEXEC)) {
     if (!fd_.valid()) {
         throw_errno("open " + path);
     }
@@ -69,8 +71,8 @@ Device::Device(const std::string& path) : path_(path), fd_(::open(path.c_str(), 
     minor_ = static_cast<int>(::minor(status.st_rdev));
     abi_ = static_cast<std::uint32_t>(param(VTTM_PARAM_ABI));
     if ((abi_ >> 16) != VTTM_ABI_MAJOR) {
-        throw Error(EPROTO, fmt::format("{} has ABI {}.{}, this library speaks {}.x", path, abi_ >> 16,
-                                        abi_ & 0xffffu, VTTM_ABI_MAJOR));
+        throw Error(EPROTO, fmt::format("{} has ABI {}.{}, this library speaks {}.x", path,
+                                        abi_ >> 16, abi_ & 0xffffu, VTTM_ABI_MAJOR));
     }
 }
 

@@ -14,7 +14,7 @@ inline constexpr std::size_t kMaxSubmitDwords = 16384;
 inline constexpr std::size_t kMaxSubmitBuffers = 4096;
 
 struct Submission {
-    std::uint32_t engine = 0;                // VTTM_ENGINE_*
+    std::uint32_t engine = 0;  // VTTM_ENGINE_*
     std::span<const std::uint32_t> packets;
     std::span<const std::uint32_t> buffers;  // handles of all buffers that the packets touch
     std::uint32_t syncobj_in = 0;            // 0: none

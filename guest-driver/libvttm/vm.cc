@@ -21,7 +21,9 @@ constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t to) {
 
 }  // namespace
 
-VaAllocator::VaAllocator(std::uint64_t first, std::uint64_t end) { free_.emplace(first, end - first); }
+VaAllocator::VaAllocator(std::uint64_t first, std::uint64_t end) {
+    free_.emplace(first, end - first);
+}
 
 std::uint64_t VaAllocator::allocate(std::uint64_t bytes) {
     if (bytes == 0 || bytes > kEnd) {

@@ -22,22 +22,22 @@ constexpr std::array<std::uint64_t, 12> kSizes = {
 // Cumulative: small sizes are bounded by count, or 4 KiB buffers alone would be many thousands.
 constexpr std::uint64_t kMaxSmall = 200;  // buffers of each size below 256 KiB
 
-void add(std::vector<PlannedBuffer>& out, std::uint32_t& id, std::mt19937_64& rng,
-         std::uint64_t bytes, const char* domain) {
-    out.push_back({id++, bytes, domain, rng() % 2 ? "wc" : "wb", rng() % 4 == 0});
+void add(std::vector<PlannedBuffer>& out, std::mt19937_64& rng, std::uint64_t bytes,
+         const char* domain) {
+    out.push_back({0, bytes, domain, rng() % 2 ? "wc" : "wb", rng() % 4 == 0});
 }
 
-void fill_domain(std::vector<PlannedBuffer>& out, std::uint32_t& id, std::mt19937_64& rng,
-                 std::uint64_t total, const char* domain) {
+void fill_domain(std::vector<PlannedBuffer>& out, std::mt19937_64& rng, std::uint64_t total,
+                 const char* domain) {
     std::uint64_t left = total;
     const std::uint64_t share = total / 2 / kSizes.size();
     for (std::uint64_t size : kSizes) {
         std::uint64_t count = share / size;
         if (size < 256 * kKiB) count = std::min(count, kMaxSmall);
-        for (; count > 0 && left >= size; --count, left -= size) add(out, id, rng, size, domain);
+        for (; count > 0 && left >= size; --count, left -= size) add(out, rng, size, domain);
     }
-    for (; left >= kHuge; left -= kHuge) add(out, id, rng, kHuge, domain);
-    if (left > 0) add(out, id, rng, left, domain);
+    for (; left >= kHuge; left -= kHuge) add(out, rng, kHuge, domain);
+    if (left > 0) add(out, rng, left, domain);
 }
 
 }  // namespace
@@ -47,12 +47,13 @@ std::vector<PlannedBuffer> plan_buffers(const PlanRequest& request) {
         throw std::invalid_argument("buffer plan: totals must be multiples of 4 KiB");
     std::mt19937_64 rng(request.seed);
     std::vector<PlannedBuffer> out;
-    std::uint32_t id = request.first_id;
-    fill_domain(out, id, rng, request.gtt_bytes, "gtt");
-    fill_domain(out, id, rng, request.vram_bytes, "vram");
-    // Mix sizes in time, as a real program would; ids stay unique but no longer sorted.
-    // std::shuffle's result differs between libraries, so shuffle by hand.
+    fill_domain(out, rng, request.gtt_bytes, "gtt");
+    fill_domain(out, rng, request.vram_bytes, "vram");
+    // Mix sizes in time, as a real program would. std::shuffle's result differs between libraries,
+    // so shuffle by hand.
     for (std::size_t i = out.size(); i > 1; --i) std::swap(out[i - 1], out[rng() % i]);
+    for (std::size_t i = 0; i < out.size(); ++i)
+        out[i].id = request.first_id + static_cast<std::uint32_t>(i);
     return out;
 }
 

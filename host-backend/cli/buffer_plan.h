@@ -23,7 +23,7 @@ struct PlanRequest {
     std::uint32_t first_id = 1;
 };
 
-// Deterministic in the request. The totals are met to the page. About half of the bytes are in 2 MiB
+// In the order of ids, sizes mixed. Deterministic in the request. The totals are met to the page. About half of the bytes are in 2 MiB
 // buffers (the order-9 case); the rest is spread evenly (by bytes) over 4 KiB .. 16 MiB and odd sizes.
 // Throws std::invalid_argument if a total is no multiple of 4 KiB.
 std::vector<PlannedBuffer> plan_buffers(const PlanRequest& request);

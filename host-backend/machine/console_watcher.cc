@@ -31,6 +31,14 @@ std::string clean(std::string_view raw) {
 
 }  // namespace
 
+ConsoleWatcher::ConsoleWatcher(std::filesystem::path log, const std::vector<std::string>& expected)
+    : path_(std::move(log)), expected_(expected.begin(), expected.end()) {}
+
+bool ConsoleWatcher::is_expected(const std::string& message) const {
+    return std::any_of(expected_.begin(), expected_.end(),
+                       [&](const std::regex& r) { return std::regex_search(message, r); });
+}
+
 bool ConsoleWatcher::poll() {
     if (!fd_) {
         fd_.reset(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
@@ -91,6 +99,10 @@ void ConsoleWatcher::take_line(std::string_view raw) {
         if (kind && is_splat(*kind)) return;
     }
     if (!kind) return;
+    if (is_splat(*kind) && is_expected(message)) {
+        if (expected_seen_.size() < kMaxRecords) expected_seen_.push_back(message);
+        return;
+    }
     if (*kind == SplatKind::kOomKill) {
         if (oom_kills_.size() < kMaxRecords) oom_kills_.push_back(message);
         return;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ class ConsoleWatcher {
     static constexpr std::size_t kExcerptLines = 60;
     static constexpr std::size_t kContextLines = 2;  // before the telling line
 
-    explicit ConsoleWatcher(std::filesystem::path log) : path_(std::move(log)) {}
+    // A splat whose telling line matches one of @expected (regular expressions, searched in the
+    // line without its prefix) was provoked on purpose: it is kept apart from splats().
+    explicit ConsoleWatcher(std::filesystem::path log, const std::vector<std::string>& expected = {});
 
     // Takes what was written since the last call; true if anything was. A file that is not there
     // yet is empty. Throws std::system_error if reading fails.
@@ -37,6 +40,8 @@ class ConsoleWatcher {
     void finish();
 
     const std::vector<Splat>& splats() const { return splats_; }
+    // Telling lines of expected splats, without prefix, in order.
+    const std::vector<std::string>& expected_seen() const { return expected_seen_; }
     // OOM kills and notes, without prefix, in order.
     const std::vector<std::string>& oom_kills() const { return oom_kills_; }
     const std::vector<std::string>& notes() const { return notes_; }
@@ -52,8 +57,11 @@ class ConsoleWatcher {
     static constexpr std::size_t kMaxLine = 4096;
 
     void take_line(std::string_view raw);
+    bool is_expected(const std::string& message) const;
 
     std::filesystem::path path_;
+    std::vector<std::regex> expected_;
+    std::vector<std::string> expected_seen_;
     UniqueFd fd_;
     std::uint64_t seen_ = 0;
     std::string partial_;

@@ -61,7 +61,7 @@ Machine::Impl::Impl(MachineConfig c)
       name(fresh_name()),
       host(HostSession::get()),
       workspace(config, host.reaper()) {
-    console.emplace(console_log());
+    console.emplace(console_log(), config.expected_splats);
 }
 
 Machine::Impl::~Impl() {
@@ -208,7 +208,7 @@ void Machine::Impl::stop(Millis grace) {
         if (qemu_hangs_) kill_processes(config.qemu, "guest=" + name + ",", std::chrono::seconds(5));
         if (!off) domain_->destroy();
         kill_processes(config.qemu, "guest=" + name + ",", std::chrono::seconds(10));
-        if (grace.count() > 0) late = late_splat();
+        if (grace.count() > 0 && !settled_) late = late_splat();  // settled_: raised already
     }
     agent.reset();
     domain_.reset();

@@ -28,6 +28,9 @@ struct MachineConfig {
     std::uint64_t vram_mib = 256;   // power of two
     std::uint64_t swap_mib = 4096;  // sparse; 0: no swap disk
     std::string cmdline_extra;      // appended to the base kernel command line
+    // Regular expressions for splats that a test in the guest provokes on purpose (KUnit cases of
+    // bad arguments); every other splat ends the run.
+    std::vector<std::string> expected_splats;
     bool device = true;             // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon

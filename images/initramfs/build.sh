@@ -25,7 +25,7 @@ build_kmod() {
     dir=$1 kernel=$2
     cp -R "$VTTM_ROOT/guest-driver/kmod" "$dir/src" || return
     vttm_step "build vttm.ko" "$VTTM_LOG_DIR/kmod.log" \
-        make -C "$kernel/build" M="$dir/src" VTTM_ROOT="$VTTM_ROOT" ${CC:+CC="$CC"} modules ||
+        make -j "$(nproc)" -C "$kernel/build" M="$dir/src" VTTM_ROOT="$VTTM_ROOT" ${CC:+CC="$CC"} modules ||
         vttm_die "$VTTM_EXIT_BUILD" "vttm.ko does not build" "$VTTM_LOG_DIR/kmod.log" \
             "see the compiler's messages there"
     mv "$dir/src/vttm.ko" "$dir/vttm.ko" && rm -rf "$dir/src"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # From a fresh clone to build/vm/vm.json: the stages of `./vttm build`, in the order in which they need each
-# other. Sourced by ./vttm, which sets build, variant and, if given, linux_source and qemu_source.
+# other. Sourced by ./vttm, which sets command, build, variant and, if given, linux_source and qemu_source.
 
 # setup_stage OUT CMD...: runs CMD in the background with its stdout in OUT and waits, so that a signal is
 # dealt with at once; dies with CMD's status (CMD has told why).
@@ -52,15 +52,21 @@ setup_configure() {
         vttm_die "$VTTM_EXIT_BUILD" "meson cannot configure the build" "$log" "see the last lines there"
 }
 
-# setup_compile: the C++ build. A build with nothing to do stays silent.
+# setup_compile: the C++ build; a build with nothing to do stays silent. `run` and `shell` need no host tests,
+# which are half of it.
 setup_compile() {
-    local log
+    local log targets
     log=$VTTM_LOG_DIR/ninja.log
-    if ninja -C "$build" -n 2>/dev/null | grep -q 'no work to do'; then
-        return 0
-    fi
+    targets=
+    case $command in
+    run | shell)
+        targets="host-backend/cli/vttm-cli host-backend/model/libvttm-model.so.1
+            guest-driver/libvttm/vttm-agent guest-driver/libvttm/vttm-hog tests/guest/vttm-guest-tests"
+        ;;
+    esac
+    ninja -C "$build" -n $targets 2>/dev/null | grep -q 'no work to do' && return 0
     : >"$log"
-    vttm_step "build host and guest programs" "$log" ninja -C "$build" -j "$(nproc)" ||
+    vttm_step "build host and guest programs" "$log" ninja -C "$build" -j "$(nproc)" $targets ||
         vttm_die "$VTTM_EXIT_BUILD" "the C++ build failed" "$log" "see the compiler's messages there"
 }
 
@@ -72,19 +78,10 @@ setup_stamp() {
         cat /proc/sys/kernel/random/boot_id
         stat -Lc '%n %s %Y' "$(command -v gcc)" "$(command -v busybox)" \
             "$build"/guest-driver/libvttm/vttm-agent "$build"/guest-driver/libvttm/vttm-hog \
-            "$(setup_guest_tests)" "$build"/host-backend/model/libvttm-model.so.1
+            "$build"/tests/guest/vttm-guest-tests "$build"/host-backend/model/libvttm-model.so.1
         cd "$VTTM_ROOT" && find images protocol qemu-device guest-driver/kmod guest-driver/uapi guest-driver/patches \
             host-backend/model/vttm_model.h vttm -type f -printf '%p %s %T@\n' | sort
     } | vttm_hash
-}
-
-# setup_guest_tests: prints the path of the guest's test program, wherever its room puts it.
-setup_guest_tests() {
-    local path
-    for path in "$build/tests/guest/vttm-guest-tests" "$build/guest-driver/libvttm/vttm-guest-tests"; do
-        [ ! -x "$path" ] || break
-    done
-    printf '%s\n' "$path"
 }
 
 # setup_programs: configures and compiles the C++ part. One set-up at a time in this tree: the lock is
@@ -141,7 +138,7 @@ setup_build() {
 setup_guest_programs() {
     ln -sfn "$build/guest-driver/libvttm/vttm-agent" "$1/vttm-agent"
     ln -sfn "$build/guest-driver/libvttm/vttm-hog" "$1/vttm-hog"
-    ln -sfn "$(setup_guest_tests)" "$1/vttm-guest-tests"
+    ln -sfn "$build"/tests/guest/vttm-guest-tests "$1/vttm-guest-tests"
 }
 
 # setup_products_there: true when all files that vm.json names are there (the cache may have been cleaned).

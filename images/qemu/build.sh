@@ -100,7 +100,7 @@ in_build() {
     env CCACHE_DIR="$VTTM_CACHE_DIR/ccache" CCACHE_BASEDIR="$work" CCACHE_NOHASHDIR=1 \
         CCACHE_SLOPPINESS=include_file_mtime,include_file_ctime \
         PYTHONPATH="$work/tools/usr/lib/python3/dist-packages" PYTHONDONTWRITEBYTECODE=1 \
-        PKG_CONFIG_PATH="$model_pc${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}" nice "$@"
+        PKG_CONFIG_PATH="$model_pc${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}" nice -n 5 "$@"
 }
 
 # build DIR KIND SOURCE: fills the cache entry DIR from a tarball (KIND tar) or a tree (KIND tree).
@@ -127,7 +127,7 @@ build() {
     done
 
     vttm_step "configure QEMU" "$log" in_build "$work/build" ../src/configure --cc="$(compiler)" \
-        --python="$(command -v python3)" $configure_flags || build_die "QEMU cannot be configured" "$work"
+        --python=/usr/bin/python3 $configure_flags || build_die "QEMU cannot be configured" "$work"
     vttm_step "build QEMU" "$log" in_build "$work/build" ninja -j "$jobs" qemu-system-x86_64 ||
         build_die "QEMU does not build" "$work"
     check_binary "$work/build/qemu-system-x86_64"

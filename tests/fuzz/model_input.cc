@@ -19,7 +19,8 @@ using model::test::kPage;
 constexpr uint64_t kRam = 1 << 20;
 constexpr uint64_t kVram = 2 << 20;
 constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
-constexpr uint64_t kTables = 0x20000;  // 16 pages that roots and entries like to point to
+constexpr uint64_t kTables = 0x20000;  // 16 pages: 4 roots, 4 tables each of levels 2, 1 and 0
+constexpr uint64_t kData = 0x40000;    // pages that the leaves start with
 constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
 constexpr uint64_t kHoleSize = 0x10000;
 constexpr uint8_t kCanary = 0xc5;
@@ -40,7 +41,7 @@ public:
 
     // Numbers that are more often near something than not.
     uint64_t address() {
-        switch (u8() % 8) {
+        switch (u8() % 12) {
             case 0:
                 return u64();
             case 1:
@@ -53,6 +54,11 @@ public:
                 return kRam - u8() * 16;
             case 5:
                 return kHole + (u8() - 128) * 64;
+            case 6:
+                return kData + below(64) * kPage;
+            case 7:
+            case 8:
+                return u8() % 8 * kPage;  // often the same pages: the TLB has them
             default:
                 return below(256) * kPage + (u8() % 4 ? 0 : u8());
         }
@@ -93,7 +99,8 @@ public:
         char err[200];
         model_ = vttm_model_create(&config, &ops, &bus_, err, sizeof(err));
         if (!model_) return std::string("create failed: ") + err;
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+        build_tables();
+        setup();
         while (!in_.empty()) step();
         while (paused_) resume();
         std::string wrong = revive();
@@ -115,6 +122,29 @@ private:
     uint64_t rd(uint64_t off, unsigned size = 4) { return vttm_model_mmio_read(model_, off, size); }
     static uint32_t eng(unsigned e, uint32_t off) { return VTTM_ENGINE_BASE(e) + off; }
 
+    // What a sane driver would start with: every VA of VMs 0..3 leads to some page. The input
+    // then breaks it, bit by bit.
+    void build_tables() {
+        for (uint64_t t = 0; t < 16; t++) {
+            std::array<uint64_t, 512> table;
+            for (uint64_t i = 0; i < table.size(); i++) {
+                const uint64_t next = kTables + ((t / 4 + 1) * 4 + (i + t) % 4) * kPage;
+                const uint64_t leaf =
+                    i % 3 ? VTTM_PTE_SYSTEM | (kData + (i * 5 + t) % 64 * kPage) : i * kPage;
+                table[i] = VTTM_PTE_VALID | (i % 7 ? VTTM_PTE_WRITE : 0) |
+                           (t < 12 ? VTTM_PTE_SYSTEM | next : leaf);
+            }
+            poke(kTables + t * kPage, table.data(), sizeof(table));
+        }
+    }
+
+    void setup() {
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+        for (uint32_t vm = 0; vm < 4; vm++)
+            wr(VTTM_REG_VM_ROOT_LO(vm), (kTables + vm * kPage) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM,
+               8);
+    }
+
     void setup_ring(unsigned e) {
         wr(eng(e, VTTM_ENG_RING_BASE_LO), kRing + e * kPage, 8);
         wr(eng(e, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
@@ -132,13 +162,26 @@ private:
     }
 
     void put(unsigned e, const uint32_t* words, size_t n) {
+        vttm_model_pause(model_);
         for (size_t i = 0; i < n; i++) {
-            poke(kRing + e * kPage + tail_[e], &words[i], 4);
+            std::memcpy(bus_.ram(kRing + e * kPage + tail_[e]), &words[i], 4);
             tail_[e] = (tail_[e] + 4) % VTTM_RING_MIN_SIZE;
         }
+        vttm_model_resume(model_);
     }
 
-    // A packet with its framing mostly right and its operands mostly wrong.
+    void put_set_vm(unsigned e, uint32_t vm) {
+        const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm};
+        put(e, words, std::size(words));
+    }
+    void put_fence(unsigned e, uint32_t seq) {
+        const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, VTTM_PKT_FLAG_IRQ, 5), 0x1000, 0, seq,
+                                  0};
+        put(e, words, std::size(words));
+    }
+
+    // A packet with its framing mostly right and its operands often wrong, most times in a job of
+    // its own.
     void packet() {
         static constexpr struct {
             uint8_t op, dwords, engine;
@@ -152,8 +195,19 @@ private:
             w[i] = static_cast<uint32_t>(v);
             w[i + 1] = static_cast<uint32_t>(v >> 32);
         };
-        const uint8_t odd = in_.u8();
-        w[0] = VTTM_PKT_HDR(k.op, odd < 8 ? in_.u8() : in_.u8() & 0x0fu, k.dwords);
+        const uint8_t frame = in_.u8();
+        // Every other packet is sound in itself, so that it is the tables and the TLB that matter.
+        const bool sane = frame & 0x40;
+        const uint8_t odd = sane ? 128 : in_.u8();
+        auto address = [&] { return sane ? in_.u8() % 8 * kPage : in_.address(); };
+        auto length = [&] { return sane ? (1 + in_.u8() % 8) * kPage : in_.length(); };
+        if (frame & 3) put_set_vm(e, frame >> 2 & (sane ? 1 : 3));
+        uint32_t flags = in_.u8();
+        if (sane)
+            flags = k.op < VTTM_OP_COPY ? 0 : VTTM_PKT_SRC(VTTM_SPACE_VRAM);  // the rest: VM, 0
+        else if (odd >= 8)
+            flags &= 0x0f;
+        w[0] = VTTM_PKT_HDR(k.op, flags, k.dwords);
         if (odd == 255) w[0] = in_.u32();
         switch (k.op) {
             case VTTM_OP_SET_VM:
@@ -161,33 +215,35 @@ private:
                 break;
             case VTTM_OP_FENCE:
                 w[0] |= VTTM_PKT_HDR(0, VTTM_PKT_FLAG_IRQ, 0);
-                put64(1, in_.address());
+                put64(1, address());
                 put64(3, in_.u8());
                 break;
             case VTTM_OP_COPY:
-                put64(1, in_.address());
-                put64(3, in_.address());
-                put64(5, in_.length());
+                put64(1, address());
+                put64(3, address());
+                put64(5, length());
                 break;
             case VTTM_OP_FILL:
-                put64(1, in_.address());
-                put64(3, in_.length());
+                put64(1, address());
+                put64(3, length());
                 w[5] = in_.u32();
                 break;
             case VTTM_OP_STAMP_WRITE:
             case VTTM_OP_STAMP_VERIFY:
-                put64(1, in_.address());
-                w[3] = odd < 32 ? in_.u32() : in_.u8();
-                w[4] = in_.u8();
-                w[5] = in_.u8();
+                put64(1, address());
+                w[3] = odd < 32 ? in_.u32() : 1 + in_.u8() % 8;
+                w[4] = sane ? 1 : in_.u8();
+                w[5] = sane ? 1 : in_.u8();
                 put64(6, odd < 16 ? in_.u64() : in_.u8());
                 put64(8, 1);
-                put64(10, in_.address());
+                put64(10, address());
                 break;
             default:
                 break;
         }
         put(e, w.data(), k.dwords);
+        if (frame & 0x30) put_fence(e, frame);
+        ring(e, tail_[e]);
     }
 
     uint64_t table_entry() {
@@ -204,10 +260,9 @@ private:
 
     void step() {
         static constexpr uint32_t kOffsets[] = {
-            VTTM_REG_DEV_CTRL,         VTTM_REG_IRQ_STATUS,    VTTM_REG_IRQ_ENABLE,
-            VTTM_REG_FAULT_STATUS,     VTTM_REG_TIMESTAMP_LO,  VTTM_REG_TLB_INV_START_LO,
-            VTTM_REG_TLB_INV_START_HI, VTTM_REG_TLB_INV_PAGES, VTTM_REG_TLB_INV_CMD,
-            VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(0), VTTM_REG_VM_ROOT_LO(1)};
+            VTTM_REG_IRQ_STATUS,       VTTM_REG_IRQ_ENABLE,       VTTM_REG_FAULT_STATUS,
+            VTTM_REG_TLB_INV_START_LO, VTTM_REG_TLB_INV_START_HI, VTTM_REG_TLB_INV_PAGES,
+            VTTM_REG_TLB_INV_CMD,      VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(1)};
         const unsigned e = in_.u8() % 2;
         switch (in_.u8() % 16) {
             case 0:
@@ -223,17 +278,19 @@ private:
                 wr(eng(e, in_.u8() & 0x3c), in_.u32());
                 break;
             case 4:
-            case 5:
-                wr(VTTM_REG_VM_ROOT_LO(in_.u8() % 4), table_entry(), 8);
+                if (in_.u8() % 4 == 0) wr(VTTM_REG_VM_ROOT_LO(in_.u8() % 4), table_entry(), 8);
                 break;
-            case 6:
-            case 7: {
-                const uint64_t at = kTables + in_.u8() % 16 * kPage + in_.below(512) * 8;
+            case 5:
+                setup();
+                break;
+            case 6: {
+                const uint64_t index = in_.u8() % 2 ? in_.u8() % 8 : in_.below(512);
+                const uint64_t at = kTables + in_.u8() % 16 * kPage + index * 8;
                 const uint64_t entry = table_entry();
                 poke(at, &entry, 8);
                 break;
             }
-            case 8: {
+            case 7: {
                 // A whole table at once, so that ranges of pages are mapped.
                 std::array<uint64_t, 512> table;
                 const uint64_t first = table_entry(), stride = in_.u8() % 4 * kPage;
@@ -245,15 +302,13 @@ private:
                 wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(in_.u8() % 4u, in_.u8() % 4u));
                 break;
             case 10:
-                control();
+                if (in_.u8() % 4 == 0) control();
                 break;
-            case 11:
+            case 8:
                 ring(e, in_.u8() % 8 ? tail_[e] : in_.u32());
                 break;
             default:
                 packet();
-                ring(0, tail_[0]);
-                ring(1, tail_[1]);
                 break;
         }
     }
@@ -278,11 +333,11 @@ private:
         switch (in_.u8() % 8) {
             case 0:
                 vttm_model_reset(model_);
-                setup_ring(0);
-                setup_ring(1);
+                setup();
                 break;
             case 1:
                 wr(VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
+                setup();  // may come too early and be ignored
                 break;
             case 2:
                 if (paused_ < 3) {
@@ -314,8 +369,7 @@ private:
         if (rd(VTTM_REG_DEV_STATUS) != 0) return "the device is still resetting after a reset";
         for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
             setup_ring(e);
-            const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, 0, 5), 0x1000, 0, 0x900d + e, 0};
-            put(e, words, std::size(words));
+            put_fence(e, 0x900d + e);
             wr(eng(e, VTTM_ENG_TAIL), tail_[e]);
             const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
             while (rd(eng(e, VTTM_ENG_LAST_FENCE_LO)) != 0x900d + e) {

@@ -74,12 +74,12 @@ std::string shape_name(const ::testing::TestParamInfo<Shape>& info) {
     return domain + "_" + kCaching[caching] + "_" + std::to_string(bytes);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, ShapeTest,
-    ::testing::Combine(::testing::Values(1, 4096, 65536 + 4096, 2 * kMib, 16 * kMib),
-                       ::testing::Values(VTTM_DOMAIN_VRAM, VTTM_DOMAIN_GTT),
-                       ::testing::Values(VTTM_CACHING_WB, VTTM_CACHING_WC)),
-    shape_name);
+INSTANTIATE_TEST_SUITE_P(Shapes, ShapeTest,
+                         ::testing::Combine(::testing::Values(1, 4096, 65536 + 4096, 2 * kMib,
+                                                              16 * kMib),
+                                            ::testing::Values(VTTM_DOMAIN_VRAM, VTTM_DOMAIN_GTT),
+                                            ::testing::Values(VTTM_CACHING_WB, VTTM_CACHING_WC)),
+                         shape_name);
 INSTANTIATE_TEST_SUITE_P(
     Others, ShapeTest,
     ::testing::Values(Shape{3 * kMib + 4096, VTTM_DOMAIN_VRAM | VTTM_DOMAIN_GTT, VTTM_CACHING_WB},

@@ -18,8 +18,9 @@ TEST_F(EngineTest, CopiesBetweenAllPlaces) {
             const Gpu::Bound src = gpu.create(2 * kMib + kPage, from);
             const Gpu::Bound dst = gpu.create(2 * kMib + kPage, to, VTTM_CACHING_WC);
             gpu.stamp(src, 3);
-            const JobResult done = gpu.run(
-                VTTM_ENGINE_COPY, PacketBuilder().copy(dst.va(), src.va(), src.size()), {&src, &dst});
+            const JobResult done =
+                gpu.run(VTTM_ENGINE_COPY, PacketBuilder().copy(dst.va(), src.va(), src.size()),
+                        {&src, &dst});
             ASSERT_EQ(done.error, 0) << fault_reason_name(done.reason);
             gpu.expect_stamped(dst, 3);
         }
@@ -42,7 +43,8 @@ TEST_F(EngineTest, CopiesAnyBytes) {
                           Case{0, 0, 3 * kPage}, Case{3 * kPage - 1, 3 * kPage - 1, 1}}) {
         std::fill_n(to.data(), to.size(), std::byte{0xee});
         const JobResult done = gpu.run(
-            VTTM_ENGINE_COPY, PacketBuilder().copy(dst.va() + c.dst, src.va() + c.src, c.bytes), {&src, &dst});
+            VTTM_ENGINE_COPY, PacketBuilder().copy(dst.va() + c.dst, src.va() + c.src, c.bytes),
+            {&src, &dst});
         ASSERT_EQ(done.error, 0) << fault_reason_name(done.reason);
         EXPECT_EQ(std::memcmp(to.data() + c.dst, from.data() + c.src, c.bytes), 0);
         const auto untouched = [](std::byte b) { return b == std::byte{0xee}; };
@@ -114,7 +116,8 @@ TEST_F(EngineTest, ManyPacketsInOneJob) {
         ++count;
     }
     ASSERT_EQ(count, 1024u);
-    packets.nop(static_cast<std::uint32_t>(std::min<std::size_t>(kMaxSubmitDwords - packets.size(), 1024)));
+    packets.nop(
+        static_cast<std::uint32_t>(std::min<std::size_t>(kMaxSubmitDwords - packets.size(), 1024)));
     ASSERT_EQ(gpu.run(VTTM_ENGINE_STAMP, packets, {&buffer}).error, 0);
     gpu.expect_stamped(buffer, 6);
 }
@@ -180,20 +183,34 @@ INSTANTIATE_TEST_SUITE_P(
                     [](std::uint64_t va) { return PacketBuilder().copy(va, va + 4096, 0); }},
         BadOperands{"copy_overlaps", VTTM_ENGINE_COPY,
                     [](std::uint64_t va) { return PacketBuilder().copy(va, va + 1, 4096); }},
-        BadOperands{"copy_source_unmapped", VTTM_ENGINE_COPY,
-                    [](std::uint64_t va) { return PacketBuilder().copy(va, va + (1ull << 32), 4096); }},
+        BadOperands{
+            "copy_source_unmapped", VTTM_ENGINE_COPY,
+            [](std::uint64_t va) { return PacketBuilder().copy(va, va + (1ull << 32), 4096); }},
         BadOperands{"stamp_unaligned", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_write(va + 64, {1, 1, 0, 1, kKey}); }},
+                    [](std::uint64_t va) {
+                        return PacketBuilder().stamp_write(va + 64, {1, 1, 0, 1, kKey});
+                    }},
         BadOperands{"stamp_no_pages", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_write(va, {1, 1, 0, 0, kKey}); }},
+                    [](std::uint64_t va) {
+                        return PacketBuilder().stamp_write(va, {1, 1, 0, 0, kKey});
+                    }},
         BadOperands{"stamp_too_many_pages", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_write(va, {1, 1, 0, (1u << 20) + 1, kKey}); }},
+                    [](std::uint64_t va) {
+                        return PacketBuilder().stamp_write(va, {1, 1, 0, (1u << 20) + 1, kKey});
+                    }},
         BadOperands{"verify_result_unaligned", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + 4104); }},
+                    [](std::uint64_t va) {
+                        return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + 4104);
+                    }},
         BadOperands{"verify_result_over_page_end", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + 8192 - 32); }},
-        BadOperands{"verify_result_unmapped", VTTM_ENGINE_STAMP,
-                    [](std::uint64_t va) { return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + (1ull << 32)); }}),
+                    [](std::uint64_t va) {
+                        return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + 8192 - 32);
+                    }},
+        BadOperands{
+            "verify_result_unmapped", VTTM_ENGINE_STAMP,
+            [](std::uint64_t va) {
+                return PacketBuilder().stamp_verify(va, {1, 1, 0, 1, kKey}, va + (1ull << 32));
+            }}),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace

@@ -158,7 +158,8 @@ TEST_F(ErrorsTest, Submit) {
     drm_vttm_submit most = good;
     most.num_dwords = kMaxSubmitDwords;
     ASSERT_EQ(gpu.device.try_call(DRM_IOCTL_VTTM_SUBMIT, &most), 0);
-    EXPECT_EQ(Job(gpu.device, VTTM_ENGINE_COPY, most.seqno).result(Job::kDefaultTimeoutNs).error, 0);
+    EXPECT_EQ(Job(gpu.device, VTTM_ENGINE_COPY, most.seqno).result(Job::kDefaultTimeoutNs).error,
+              0);
 }
 
 TEST_F(ErrorsTest, Wait) {
@@ -181,7 +182,8 @@ TEST_F(ErrorsTest, Wait) {
 TEST_F(ErrorsTest, UnknownIoctl) {
     Gpu gpu;
     drm_vttm_get_param argument = {};
-    EXPECT_EQ(gpu.device.try_call(DRM_IOWR(DRM_COMMAND_BASE + 0x20, drm_vttm_get_param), &argument), EINVAL);
+    EXPECT_EQ(gpu.device.try_call(DRM_IOWR(DRM_COMMAND_BASE + 0x20, drm_vttm_get_param), &argument),
+              EINVAL);
 }
 
 }  // namespace

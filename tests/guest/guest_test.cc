@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/guest/guest_test.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
-
-#include <fmt/format.h>
 
 namespace vttm::guest::test {
 namespace {
@@ -20,8 +20,8 @@ std::string imbalance(const Stats& before, const Stats& now) {
         const auto was = before.find(name);
         const auto is = now.find(name);
         if (was != before.end() && (is == now.end() || is->second != was->second)) {
-            text += fmt::format(" {}: {} -> {};", name, was->second,
-                                is == now.end() ? -1 : is->second);
+            text +=
+                fmt::format(" {}: {} -> {};", name, was->second, is == now.end() ? -1 : is->second);
         }
     }
     return text;
@@ -77,7 +77,8 @@ void Gpu::fill(const Bound& buffer, std::uint32_t value) {
 }
 
 void Gpu::stamp(const Bound& buffer, std::uint32_t id, std::uint32_t generation) {
-    const StampRange range{id, generation, 0, static_cast<std::uint32_t>(buffer.buffer.pages()), kKey};
+    const StampRange range{id, generation, 0, static_cast<std::uint32_t>(buffer.buffer.pages()),
+                           kKey};
     const JobResult done =
         run(VTTM_ENGINE_STAMP, PacketBuilder().stamp_write(buffer.va(), range), {&buffer});
     EXPECT_EQ(done.error, 0) << fault_reason_name(done.reason);
@@ -85,7 +86,8 @@ void Gpu::stamp(const Bound& buffer, std::uint32_t id, std::uint32_t generation)
 
 vttm_stamp_result Gpu::verify(const Bound& buffer, std::uint32_t id, std::uint32_t generation) {
     const Bound result = create(kPage);
-    const StampRange range{id, generation, 0, static_cast<std::uint32_t>(buffer.buffer.pages()), kKey};
+    const StampRange range{id, generation, 0, static_cast<std::uint32_t>(buffer.buffer.pages()),
+                           kKey};
     const JobResult done =
         run(VTTM_ENGINE_STAMP, PacketBuilder().stamp_verify(buffer.va(), range, result.va()),
             {&buffer, &result});

@@ -33,6 +33,7 @@ public:
         EXPECT_EQ(found.good, found.pages)
             << (by == Actor::kCpu ? "as the CPU sees it" : "as the device sees it");
     }
+
 private:
     static void no_progress(std::uint64_t, std::uint64_t) {}
 
@@ -51,7 +52,7 @@ protected:
 
 TEST_F(MemoryTest, MoreVramBuffersThanVramAllStayIntact) {
     const std::uint64_t vram = Device::open().vram_bytes();
-    const std::uint64_t extra = std::min<std::uint64_t>(vram / 4, 64 * kMib);
+    const std::uint64_t extra = std::min<std::uint64_t>(vram / 4, 32 * kMib);
     if (available_mib() < extra / kMib + 128) {
         GTEST_SKIP() << "too little memory to evict " << extra / kMib << " MiB to";
     }

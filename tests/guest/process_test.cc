@@ -22,7 +22,8 @@ protected:
     // Work that the device is busy with for long against a system call: `rounds` copies of 32 MiB.
     struct LongWork {
         explicit LongWork(Gpu& gpu)
-            : a(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)), b(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)) {}
+            : a(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)),
+              b(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)) {}
 
         Job start(Gpu& gpu, int rounds, std::uint32_t syncobj_out = 0) const {
             PacketBuilder packets;
@@ -30,7 +31,8 @@ protected:
                 packets.copy(b.va(), a.va(), a.size());
             }
             const std::array handles = {a.buffer.handle(), b.buffer.handle()};
-            return submit(gpu.device, {VTTM_ENGINE_COPY, packets.dwords(), handles, 0, syncobj_out});
+            return submit(gpu.device,
+                          {VTTM_ENGINE_COPY, packets.dwords(), handles, 0, syncobj_out});
         }
 
         Gpu::Bound a;
@@ -120,7 +122,8 @@ TEST_F(TimeTest, AProcessMayBeKilledWithJobsInFlight) {
 
 class ConcurrencyTest : public GuestTest {
 protected:
-    // One user of the GPU: fills and checks its own buffers. Returns the number of bad pages, or -1.
+    // One user of the GPU: fills and checks its own buffers. Returns the number of bad pages, or
+    // -1.
     static long use_gpu(std::uint32_t who, int rounds) {
         try {
             DrmBackend gpu;
@@ -198,7 +201,8 @@ TEST_F(ConcurrencyTest, ThreadsShareOneFile) {
             const Gpu::Bound& buffer = buffers[who];
             for (std::uint32_t round = 0; round < 25; ++round) {
                 const JobResult done =
-                    gpu.run(VTTM_ENGINE_COPY, PacketBuilder().fill(buffer.va(), buffer.size(), round), {&buffer});
+                    gpu.run(VTTM_ENGINE_COPY,
+                            PacketBuilder().fill(buffer.va(), buffer.size(), round), {&buffer});
                 failures += done.error != 0 || count_unequal(buffer.buffer.map(), round) != 0;
             }
         });

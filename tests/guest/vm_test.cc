@@ -47,8 +47,10 @@ TEST_F(VmTest, TheSameAddressIsAnotherPlaceInAnotherFile) {
         PacketBuilder packet_b;
         packet_a.fill(in_a.va(), kMib, 0xa0000000 + round);
         packet_b.fill(in_b.va(), kMib, 0xb0000000 + round);
-        const Job job_a = submit(a.device, {VTTM_ENGINE_COPY, packet_a.dwords(), {&handle_a, 1}, 0, 0});
-        const Job job_b = submit(b.device, {VTTM_ENGINE_COPY, packet_b.dwords(), {&handle_b, 1}, 0, 0});
+        const Job job_a =
+            submit(a.device, {VTTM_ENGINE_COPY, packet_a.dwords(), {&handle_a, 1}, 0, 0});
+        const Job job_b =
+            submit(b.device, {VTTM_ENGINE_COPY, packet_b.dwords(), {&handle_b, 1}, 0, 0});
         job_a.wait();
         job_b.wait();
     }
@@ -85,8 +87,9 @@ TEST_F(VmTest, ReadOnlyBindingIsReadButNotWritten) {
         gpu.run(VTTM_ENGINE_COPY, PacketBuilder().fill(guarded.va() + kMib, 64, 0), {&guarded});
     EXPECT_EQ(write.error, EIO);
     EXPECT_EQ(write.reason, VTTM_FAULT_READ_ONLY);
-    const JobResult read = gpu.run(
-        VTTM_ENGINE_COPY, PacketBuilder().copy(target.va(), guarded.va(), 2 * kMib), {&guarded, &target});
+    const JobResult read =
+        gpu.run(VTTM_ENGINE_COPY, PacketBuilder().copy(target.va(), guarded.va(), 2 * kMib),
+                {&guarded, &target});
     EXPECT_EQ(read.error, 0);
     EXPECT_EQ(count_unequal(target.buffer.map(), 0x600dc0de), 0u);
     EXPECT_EQ(count_unequal(guarded.buffer.map(), 0x600dc0de), 0u);
@@ -97,7 +100,8 @@ TEST_F(VmTest, ABufferBoundTwiceIsOneBuffer) {
     const Gpu::Bound buffer = gpu.create(kMib);
     const Binding second = gpu.vm.bind(buffer.buffer);
     EXPECT_NE(second.va(), buffer.va());
-    ASSERT_EQ(gpu.run(VTTM_ENGINE_COPY, PacketBuilder().fill(second.va(), kMib, 5), {&buffer}).error, 0);
+    ASSERT_EQ(
+        gpu.run(VTTM_ENGINE_COPY, PacketBuilder().fill(second.va(), kMib, 5), {&buffer}).error, 0);
     EXPECT_EQ(count_unequal(buffer.buffer.map(), 5), 0u);
 }
 

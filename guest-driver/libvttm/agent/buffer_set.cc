@@ -81,8 +81,8 @@ std::uint64_t BufferSet::create(std::span<const BufferRequest> requests) {
                                                request.bytes, kMaxBufferBytes),
                                    E2BIG);
             }
-            const auto count = static_cast<std::uint32_t>((request.bytes + VTTM_PAGE_SIZE - 1) /
-                                                          VTTM_PAGE_SIZE);
+            const auto count =
+                static_cast<std::uint32_t>((request.bytes + VTTM_PAGE_SIZE - 1) / VTTM_PAGE_SIZE);
             if (!pages_.emplace(request.id, count).second) {
                 throw RequestError(fmt::format("buffer {} exists", request.id), EEXIST);
             }
@@ -179,7 +179,8 @@ void BufferSet::fill_by_cpu(const StampRange& range) {
         const vttm_stamp_id id = identity(range, i);
         vttm_stamp_fill(page.bytes.data(), &id);
         if (!guarded_copy(at, page.bytes.data(), VTTM_PAGE_SIZE)) {
-            throw Error(EFAULT, fmt::format("SIGBUS on writing page {} of buffer {}", i, range.buffer));
+            throw Error(EFAULT,
+                        fmt::format("SIGBUS on writing page {} of buffer {}", i, range.buffer));
         }
     }
 }
@@ -209,7 +210,8 @@ void BufferSet::verify_by_cpu(const StampRange& range, VerifyResult* result) {
     PageImage page;
     for (std::uint64_t i = 0; i < range.pages; ++i, at += VTTM_PAGE_SIZE) {
         if (!guarded_copy(page.bytes.data(), at, VTTM_PAGE_SIZE)) {
-            throw Error(EFAULT, fmt::format("SIGBUS on reading page {} of buffer {}", i, range.buffer));
+            throw Error(EFAULT,
+                        fmt::format("SIGBUS on reading page {} of buffer {}", i, range.buffer));
         }
         const vttm_stamp_id id = identity(range, i);
         ++result->pages;
@@ -217,7 +219,8 @@ void BufferSet::verify_by_cpu(const StampRange& range, VerifyResult* result) {
             ++result->good;
             continue;
         }
-        BadPage bad{range.buffer, id.page, vttm_stamp_classify(page.bytes.data(), &id), std::nullopt};
+        BadPage bad{range.buffer, id.page, vttm_stamp_classify(page.bytes.data(), &id),
+                    std::nullopt};
         if (bad.stamp_class == VTTM_STAMP_STALE || bad.stamp_class == VTTM_STAMP_FOREIGN) {
             bad.found = claimed_identity(page, range.key);
         }
@@ -230,7 +233,8 @@ void BufferSet::locate_bad(const StampRange& range, std::uint64_t first_bad, Ver
     constexpr std::uint64_t kChunk = GpuBackend::kMaxRanges;
     for (std::uint64_t first = first_bad; first < range.pages; first += kChunk) {
         std::vector<StampRange> pages;
-        for (std::uint64_t i = first; i < std::min<std::uint64_t>(first + kChunk, range.pages); ++i) {
+        for (std::uint64_t i = first; i < std::min<std::uint64_t>(first + kChunk, range.pages);
+             ++i) {
             pages.push_back({range.buffer, range.generation, i, 1, range.key});
         }
         const auto found = gpu_.verify(pages);

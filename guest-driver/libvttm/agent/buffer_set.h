@@ -37,9 +37,9 @@ struct VerifyResult {
     std::uint64_t pages = 0;
     std::uint64_t good = 0;
     std::array<std::uint64_t, VTTM_STAMP_NUM_CLASSES> by_class = {};  // [GOOD] stays 0
-    std::vector<BadPage> bad;            // at most kMaxListed
-    std::vector<BadBuffer> bad_buffers;  // by the device only
-    std::uint64_t unlisted = 0;          // bad pages that are not in `bad`
+    std::vector<BadPage> bad;                                         // at most kMaxListed
+    std::vector<BadBuffer> bad_buffers;                               // by the device only
+    std::uint64_t unlisted = 0;  // bad pages that are not in `bad`
 
     // Keeps a reply below Channel::kMaxLine.
     static constexpr std::size_t kMaxListed = 100'000;

@@ -90,7 +90,8 @@ bool Channel::write_line(std::string_view line) {
                                   iovec{&newline, 1}};
     std::size_t first = 0;
     while (first < parts.size()) {
-        const ssize_t written = ::writev(fd_.get(), &parts[first], static_cast<int>(parts.size() - first));
+        const ssize_t written =
+            ::writev(fd_.get(), &parts[first], static_cast<int>(parts.size() - first));
         if (written < 0) {
             if (errno == EINTR) {
                 continue;
@@ -133,7 +134,8 @@ Fd open_virtio_port(std::string_view name, int wait_ms) {
             return fd;
         }
         if (waited >= wait_ms) {
-            throw Error(ENODEV, fmt::format("no virtio-serial port named {} in {}", name, ports.string()));
+            throw Error(ENODEV,
+                        fmt::format("no virtio-serial port named {} in {}", name, ports.string()));
         }
         sleep_ms(kPollMs);
     }

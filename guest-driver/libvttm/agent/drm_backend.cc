@@ -38,9 +38,7 @@ std::uint32_t caching_of(Caching caching) {
 
 }  // namespace
 
-GpuInfo DrmBackend::info() {
-    return {device_.abi(), device_.vram_bytes(), device_.gtt_bytes()};
-}
+GpuInfo DrmBackend::info() { return {device_.abi(), device_.vram_bytes(), device_.gtt_bytes()}; }
 
 void DrmBackend::create(const BufferRequest& request) {
     BufferSpec spec;

@@ -47,9 +47,9 @@ bool Heartbeat::beat() {
     ::clock_gettime(CLOCK_BOOTTIME, &up);
     const long long uptime_ms = up.tv_sec * 1000LL + up.tv_nsec / 1'000'000;
     std::array<char, 128> line;
-    const int length =
-        std::snprintf(line.data(), line.size(), R"({"event":"heartbeat","uptime_ms":%lld,"rss_kib":%ld})",
-                      uptime_ms, resident_kib(statm_.get()));
+    const int length = std::snprintf(line.data(), line.size(),
+                                     R"({"event":"heartbeat","uptime_ms":%lld,"rss_kib":%ld})",
+                                     uptime_ms, resident_kib(statm_.get()));
     return channel_.write_line({line.data(), static_cast<std::size_t>(length)});
 }
 

@@ -21,7 +21,8 @@ public:
 
     // memory.max; 0 means no limit. Throws Error.
     void limit(std::uint64_t mib) const;
-    // memory.reclaim of the hog's (or the root) cgroup. False: less could be reclaimed. Throws Error.
+    // memory.reclaim of the hog's (or the root) cgroup. False: less could be reclaimed. Throws
+    // Error.
     bool reclaim(std::uint64_t mib, bool of_hog) const;
     // Bytes and event counts by name; empty if the cgroup is not there.
     std::map<std::string, std::int64_t> counters() const;

@@ -40,7 +40,8 @@ HogState HogChild::command(const std::string& line, const Progress& progress) {
     while (sent && read_line(&answer)) {
         const std::size_t blank = std::min(answer.find(' '), answer.size());
         const std::string_view word = std::string_view(answer).substr(0, blank);
-        const std::string_view rest = std::string_view(answer).substr(std::min(blank + 1, answer.size()));
+        const std::string_view rest =
+            std::string_view(answer).substr(std::min(blank + 1, answer.size()));
         if (word == "error") {
             throw Error(ENOMEM, fmt::format("hog: {}", rest));
         }

@@ -63,7 +63,8 @@ std::optional<Options> parse_options(int argc, char** argv) {
             options.hog = value;
         } else if (name == "--fd") {
             int fd = -1;
-            const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), fd);
+            const auto [end, error] =
+                std::from_chars(value.data(), value.data() + value.size(), fd);
             if (error != std::errc{} || end != value.data() + value.size() || fd < 0) {
                 return std::nullopt;
             }
@@ -120,7 +121,8 @@ void harden() {
     }
 }
 
-// Locking memory would else make the whole default stack (8 MiB) of the heartbeat's thread resident.
+// Locking memory would else make the whole default stack (8 MiB) of the heartbeat's thread
+// resident.
 void use_small_thread_stacks() {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -131,10 +133,11 @@ void use_small_thread_stacks() {
 
 int serve(const Options& options) {
     const bool is_port = !options.fd && options.socket.empty();
-    Channel channel(open_channel(options), is_port ? Channel::EndOfFile::kReconnects
-                                                   : Channel::EndOfFile::kEnds);
-    Context context(SystemFiles(), [] { return std::make_unique<DrmBackend>(); },
-                    options.hog.empty() ? default_hog() : options.hog, real_machine_actions());
+    Channel channel(open_channel(options),
+                    is_port ? Channel::EndOfFile::kReconnects : Channel::EndOfFile::kEnds);
+    Context context(
+        SystemFiles(), [] { return std::make_unique<DrmBackend>(); },
+        options.hog.empty() ? default_hog() : options.hog, real_machine_actions());
     Session session(channel, context);
     use_small_thread_stacks();
     session.greet();

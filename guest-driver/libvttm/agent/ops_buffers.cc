@@ -73,9 +73,8 @@ Reply fill(Context& context, const Request& request, Events& events) {
 }
 
 nlohmann::json bad_page(const BadPage& page) {
-    nlohmann::json value = {{"buffer", page.buffer},
-                            {"page", page.page},
-                            {"class", kClassNames[page.stamp_class]}};
+    nlohmann::json value = {
+        {"buffer", page.buffer}, {"page", page.page}, {"class", kClassNames[page.stamp_class]}};
     if (page.found) {
         value["found"] = {{"buffer", page.found->buffer},
                           {"page", page.found->page},

@@ -61,7 +61,8 @@ private:
 
 // Runs until the program has ended and its output is closed, or the time is over. A program that
 // ended while a descendant holds its output open is not waited for longer than that.
-ExecResult run(const std::vector<std::string>& argv, std::uint64_t timeout_ms, const LineSink& sink) {
+ExecResult run(const std::vector<std::string>& argv, std::uint64_t timeout_ms,
+               const LineSink& sink) {
     Child child(argv, Child::Input::kNone, true);
     LineCutter lines(sink);
     const Clock::time_point deadline = Clock::now() + std::chrono::milliseconds(timeout_ms);
@@ -125,9 +126,9 @@ Reply kunit(Context& context, const Request& request, Events& events) {
     std::uint64_t done = 0;
     for (const std::string& module : modules) {
         std::string said;
-        const ExecResult loaded = run({"modprobe", module}, timeout, [&said](std::string_view line) {
-            said.append(line).append("; ");
-        });
+        const ExecResult loaded =
+            run({"modprobe", module}, timeout,
+                [&said](std::string_view line) { said.append(line).append("; "); });
         if (loaded.status != 0) {
             throw Error(ENOEXEC, fmt::format("modprobe {}: status {}{}: {}", module, loaded.status,
                                              loaded.timed_out ? " (timed out)" : "", said));

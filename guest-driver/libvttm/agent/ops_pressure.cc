@@ -99,9 +99,8 @@ Reply scan(Context& context, const Request& request, Events&) {
 }
 
 constexpr std::array kOps = {
-    Op{"pressure.hog", hog},         Op{"pressure.release", release},
-    Op{"pressure.reclaim", reclaim}, Op{"pressure.memcg", memcg},
-    Op{"shrinker.scan", scan},
+    Op{"pressure.hog", hog},     Op{"pressure.release", release}, Op{"pressure.reclaim", reclaim},
+    Op{"pressure.memcg", memcg}, Op{"shrinker.scan", scan},
 };
 
 }  // namespace

@@ -74,10 +74,12 @@ Reply sync_all(Context& context, const Request& request, Events&) {
         writeback = pages_under_writeback(context.files);
     }
     if (writeback != 0) {
-        throw Error(ETIME, fmt::format("{} pages still under writeback after {} ms", writeback, limit));
+        throw Error(ETIME,
+                    fmt::format("{} pages still under writeback after {} ms", writeback, limit));
     }
     Reply reply;
-    reply.members["swapped_pages"] = parse_swaps_used(context.files.read("/proc/swaps")) / kPageBytes;
+    reply.members["swapped_pages"] =
+        parse_swaps_used(context.files.read("/proc/swaps")) / kPageBytes;
     return reply;
 }
 

@@ -124,9 +124,10 @@ void Session::serve(const std::string& line) {
     }
     const std::string answer = reply_line(id, reply);
     if (answer.size() > Channel::kMaxLine) {
-        channel_.write_line(error_line(
-            id, fmt::format("the reply has {} bytes, a line may have {}", answer.size(), Channel::kMaxLine),
-            EMSGSIZE));
+        channel_.write_line(error_line(id,
+                                       fmt::format("the reply has {} bytes, a line may have {}",
+                                                   answer.size(), Channel::kMaxLine),
+                                       EMSGSIZE));
     } else {
         channel_.write_line(answer);
     }

@@ -160,7 +160,8 @@ int main(int argc, char** argv) {
         if (name == "--cgroup" && !value.empty()) {
             cgroup = value;
         } else if (name == "--parent" && !value.empty() &&
-                   std::from_chars(value.data(), value.data() + value.size(), parent).ec == std::errc{}) {
+                   std::from_chars(value.data(), value.data() + value.size(), parent).ec ==
+                       std::errc{}) {
             continue;
         } else {
             fmt::print(stderr, "usage: vttm-hog [--parent PID] [--cgroup DIRECTORY]\n");

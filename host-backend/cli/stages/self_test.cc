@@ -210,6 +210,9 @@ report::TestResults run_self_test(const StageContext& context) {
     config.seed = 4711;
     config.vram_mib = 64;
     config.vram_buffers_mib = 16;
+    config.gtt_buffers_mib = 640;  // enough to choose from, and quick to fill twice
+    config.swapped_share = 0.4;
+    config.hog_step_mib = 64;
     config.cycles = 2;  // a stale page needs an older generation
     machine::MachineConfig mc = machine_config(context.common, context.manifest);
     shape_machine(config, mc);

@@ -31,8 +31,7 @@ AgentTest::AgentTest() {
     put("/proc/meminfo", "MemTotal:        1500000 kB\nMemFree:          700000 kB\n");
     put("/proc/vmstat", "nr_free_pages 1234\nnr_writeback 0\npswpout 77\n");
     put("/proc/swaps", "Filename Type Size Used Priority\n/dev/vda partition 4194300 8192 -2\n");
-    put("/proc/buddyinfo",
-        "Node 0, zone DMA 1 2 3\nNode 0, zone DMA32 10 20 30 40\n");
+    put("/proc/buddyinfo", "Node 0, zone DMA 1 2 3\nNode 0, zone DMA32 10 20 30 40\n");
 
     std::array<int, 2> ends;
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {

@@ -32,9 +32,9 @@ protected:
     void hang_up();
 
     void send(const std::string& text);
-    json receive();            // next line
-    json reply();              // next line that is no event; events are kept
-    json call(json request);   // sends with a fresh id and checks that the reply carries it
+    json receive();           // next line
+    json reply();             // next line that is no event; events are kept
+    json call(json request);  // sends with a fresh id and checks that the reply carries it
     json call_ok(json request);
     json call_error(json request, int error);
 

@@ -19,10 +19,18 @@ protected:
         return {{"id", id}, {"bytes", bytes}, {"domain", domain}, {"caching", "wb"}};
     }
     static json fill_request(const char* by, json ids = "all", std::uint32_t generation = 1) {
-        return {{"op", "buffers.fill"}, {"ids", ids}, {"generation", generation}, {"key", kKeyText}, {"by", by}};
+        return {{"op", "buffers.fill"},
+                {"ids", ids},
+                {"generation", generation},
+                {"key", kKeyText},
+                {"by", by}};
     }
     static json verify_request(const char* by, json ids = "all", std::uint32_t generation = 1) {
-        return {{"op", "buffers.verify"}, {"ids", ids}, {"generation", generation}, {"key", kKeyText}, {"by", by}};
+        return {{"op", "buffers.verify"},
+                {"ids", ids},
+                {"generation", generation},
+                {"key", kKeyText},
+                {"by", by}};
     }
     void create(json buffers) { call_ok({{"op", "buffers.create"}, {"buffers", buffers}}); }
     void stamp(std::uint32_t at_buffer, std::uint64_t at_page, const vttm_stamp_id& id) {
@@ -32,10 +40,10 @@ protected:
     void damage_each_class() {
         auto& content = gpu.buffers.at(1);
         std::fill_n(content.page(3), 4096, std::byte{0});
-        stamp(1, 5, {kKey, 5, 1, 1});           // stale
-        stamp(1, 7, {kKey, 9, 2, 2});           // foreign
-        std::fill_n(content.page(11), 64, std::byte{0});  // torn: a zero line
-        content.page(13)[100] ^= std::byte{4};  // bit flip
+        stamp(1, 5, {kKey, 5, 1, 1});                          // stale
+        stamp(1, 7, {kKey, 9, 2, 2});                          // foreign
+        std::fill_n(content.page(11), 64, std::byte{0});       // torn: a zero line
+        content.page(13)[100] ^= std::byte{4};                 // bit flip
         std::fill_n(content.page(17), 4096, std::byte{0x5a});  // garbage
     }
 };
@@ -72,9 +80,13 @@ TEST_F(BuffersTest, CpuNamesEachBadPageAndWhatItHolds) {
     EXPECT_EQ(answer.at("good"), 122);
     const json expected = {
         {{"buffer", 1}, {"page", 3}, {"class", "zero"}},
-        {{"buffer", 1}, {"page", 5}, {"class", "stale"},
+        {{"buffer", 1},
+         {"page", 5},
+         {"class", "stale"},
          {"found", {{"buffer", 1}, {"page", 5}, {"generation", 1}}}},
-        {{"buffer", 1}, {"page", 7}, {"class", "foreign"},
+        {{"buffer", 1},
+         {"page", 7},
+         {"class", "foreign"},
          {"found", {{"buffer", 2}, {"page", 9}, {"generation", 2}}}},
         {{"buffer", 1}, {"page", 11}, {"class", "torn"}},
         {{"buffer", 1}, {"page", 13}, {"class", "bitflip"}},
@@ -97,8 +109,7 @@ TEST_F(BuffersTest, DeviceCountsBadPagesAndLocatesThemOnRequest) {
     EXPECT_TRUE(answer.at("bad").empty());
     EXPECT_EQ(answer.at("unlisted"), 6);
     EXPECT_EQ(answer.at("by_class").at("torn"), 1);
-    EXPECT_EQ(answer.at("bad_buffers"),
-              json({{{"buffer", 1}, {"bad", 6}, {"first_bad_page", 3}}}));
+    EXPECT_EQ(answer.at("bad_buffers"), json({{{"buffer", 1}, {"bad", 6}, {"first_bad_page", 3}}}));
 
     json request = verify_request("device", "all", 2);
     request["locate"] = true;
@@ -192,14 +203,16 @@ TEST_F(BuffersTest, BusErrorIsAnErrorNotTheEnd) {
 TEST_F(BuffersTest, CreateIsAllOrNothing) {
     start();
     gpu.refuse_create = {3};
-    call_error({{"op", "buffers.create"}, {"buffers", {buffer(1, 4096), buffer(2, 4096), buffer(3, 4096)}}},
+    call_error({{"op", "buffers.create"},
+                {"buffers", {buffer(1, 4096), buffer(2, 4096), buffer(3, 4096)}}},
                ENOSPC);
     EXPECT_TRUE(gpu.buffers.empty());
     gpu.refuse_create.clear();
     create({buffer(1, 4096)});
     call_error({{"op", "buffers.create"}, {"buffers", {buffer(2, 4096), buffer(1, 4096)}}}, EEXIST);
     EXPECT_EQ(gpu.buffers.size(), 1u);
-    const json answer = call_ok({{"op", "buffers.create"}, {"buffers", {buffer(7, 4097), buffer(8, 1)}}});
+    const json answer =
+        call_ok({{"op", "buffers.create"}, {"buffers", {buffer(7, 4097), buffer(8, 1)}}});
     EXPECT_EQ(answer.at("created"), 2);
     EXPECT_EQ(answer.at("pages"), 3);
 }
@@ -232,8 +245,8 @@ TEST_F(BuffersTest, BadRequestsAreRefused) {
         for (const char* name : {"ids", "generation", "key", "by"}) {
             call_error(without(good, name), EINVAL);
         }
-        for (const json& ids : {json("some"), json(1), json({0}), json({-1}), json({"1"}), json({1.0}),
-                                json({1ull << 32})}) {
+        for (const json& ids : {json("some"), json(1), json({0}), json({-1}), json({"1"}),
+                                json({1.0}), json({1ull << 32})}) {
             call_error(with(good, "ids", ids), EINVAL);
         }
         call_error(with(good, "ids", {1, 99}), ENOENT);

@@ -26,7 +26,8 @@ private:
 // A file mapping that is longer than its file: the kernel answers SIGBUS beyond the first page.
 class ShortView : public CpuView {
 public:
-    explicit ShortView(std::size_t bytes) : bytes_(bytes), fd_(::memfd_create("short", MFD_CLOEXEC)) {
+    explicit ShortView(std::size_t bytes)
+        : bytes_(bytes), fd_(::memfd_create("short", MFD_CLOEXEC)) {
         if (::ftruncate(fd_.get(), 4096) != 0) {
             throw_errno("ftruncate");
         }

@@ -25,13 +25,13 @@ struct FakeGpuState {
 
     GpuInfo info{0x00010000, 256ull << 20, 512ull << 20};
     std::map<std::uint32_t, Content> buffers;
-    std::vector<std::uint64_t> job_bytes;  // of each job that ran
-    std::uint64_t fits_bytes = ~0ull;      // larger jobs fail with ENOMEM
-    int failures_left = 0;                 // so many jobs fail with ENOMEM, whatever their size
-    std::set<std::uint32_t> refuse_create; // ids whose creation fails with ENOSPC
-    bool drop_results = false;             // verify() leaves its results unwritten
+    std::vector<std::uint64_t> job_bytes;   // of each job that ran
+    std::uint64_t fits_bytes = ~0ull;       // larger jobs fail with ENOMEM
+    int failures_left = 0;                  // so many jobs fail with ENOMEM, whatever their size
+    std::set<std::uint32_t> refuse_create;  // ids whose creation fails with ENOSPC
+    bool drop_results = false;              // verify() leaves its results unwritten
     std::chrono::milliseconds job_time{0};
-    bool short_mapping = false;            // mapped pages behind the first raise SIGBUS
+    bool short_mapping = false;  // mapped pages behind the first raise SIGBUS
 };
 
 class FakeGpu : public GpuBackend {

@@ -34,7 +34,8 @@ protected:
 };
 
 TEST_F(MachineTest, CountersReadTheKernelsFiles) {
-    put("/sys/kernel/debug/ttm/backup_stats", "inserted_pages 10\ninserted_order9 0\ncopied_pages 3\n");
+    put("/sys/kernel/debug/ttm/backup_stats",
+        "inserted_pages 10\ninserted_order9 0\ncopied_pages 3\n");
     put("/sys/kernel/debug/dri/1/vttm_stats", "buffers 4\nmappings 2\nnonsense\nname x\n");
     put("/sys/fs/cgroup/vttm-hog/memory.current", "1048576\n");
     put("/sys/fs/cgroup/vttm-hog/memory.max", "max\n");
@@ -48,7 +49,8 @@ TEST_F(MachineTest, CountersReadTheKernelsFiles) {
     EXPECT_EQ(answer.at("backup"),
               json({{"inserted_pages", 10}, {"inserted_order9", 0}, {"copied_pages", 3}}));
     EXPECT_EQ(answer.at("vttm"), json({{"buffers", 4}, {"mappings", 2}}));
-    EXPECT_EQ(answer.at("memcg"), json({{"memory.current", 1048576}, {"events.low", 0}, {"events.oom_kill", 2}}));
+    EXPECT_EQ(answer.at("memcg"),
+              json({{"memory.current", 1048576}, {"events.low", 0}, {"events.oom_kill", 2}}));
 }
 
 TEST_F(MachineTest, CountersOfAGuestWithoutDriverOrCgroup) {
@@ -105,8 +107,9 @@ TEST_F(MachineTest, HogLivesInItsCgroup) {
     put_hog("echo \"$*\" >\"$0.args\"; read line; echo done 1; read line\n");
     start();
     EXPECT_EQ(call_ok({{"op", "pressure.hog"}, {"mib", 1}}).at("memcg"), true);
-    EXPECT_NE(get("/bin/fake-hog.args").find("--cgroup " + root.string() + "/sys/fs/cgroup/vttm-hog"),
-              std::string::npos);
+    EXPECT_NE(
+        get("/bin/fake-hog.args").find("--cgroup " + root.string() + "/sys/fs/cgroup/vttm-hog"),
+        std::string::npos);
     EXPECT_EQ(get("/sys/fs/cgroup/cgroup.subtree_control"), "+memory");
 }
 
@@ -168,17 +171,20 @@ TEST_F(MachineTest, SyncWaitsForWriteback) {
 
 TEST_F(MachineTest, ExecHandsOutputOnAndReportsTheStatus) {
     start();
-    json answer = call_ok({{"op", "exec"}, {"argv", {"sh", "-c", "echo one; echo two >&2; printf three; exit 7"}}});
+    json answer = call_ok(
+        {{"op", "exec"}, {"argv", {"sh", "-c", "echo one; echo two >&2; printf three; exit 7"}}});
     EXPECT_EQ(answer.at("status"), 7);
     EXPECT_EQ(answer.at("timed_out"), false);
     EXPECT_EQ(output(), (std::vector<std::string>{"one", "two", "three"}));
-    EXPECT_EQ(call_ok({{"op", "exec"}, {"argv", {"sh", "-c", "kill -11 $$"}}}).at("status"), 128 + 11);
+    EXPECT_EQ(call_ok({{"op", "exec"}, {"argv", {"sh", "-c", "kill -11 $$"}}}).at("status"),
+              128 + 11);
     EXPECT_EQ(call_ok({{"op", "exec"}, {"argv", {"cat"}}}).at("status"), 0);  // no input
 }
 
 TEST_F(MachineTest, ExecOutputNeedNotBeText) {
     start();
-    call_ok({{"op", "exec"}, {"argv", {"sh", "-c", "printf '\\377\\001\\n'; head -c 200000 /dev/zero"}}});
+    call_ok({{"op", "exec"},
+             {"argv", {"sh", "-c", "printf '\\377\\001\\n'; head -c 200000 /dev/zero"}}});
     ASSERT_GE(output().size(), 4u);
     EXPECT_NE(output()[0], "");
 }
@@ -223,8 +229,8 @@ TEST_F(MachineTest, FaultsAndPowerOffReachTheMachine) {
     call_error({{"op", "fault"}, {"kind", "boredom"}}, EINVAL);
     call_ok({{"op", "poweroff"}});
     hang_up();
-    EXPECT_EQ(machine_actions, (std::vector<std::string>{"fault 0", "fault 1", "fault 2", "fault 3",
-                                                         "power off"}));
+    EXPECT_EQ(machine_actions,
+              (std::vector<std::string>{"fault 0", "fault 1", "fault 2", "fault 3", "power off"}));
 }
 
 }  // namespace

@@ -69,12 +69,12 @@ TEST(PlacementParser, RefusesMalformedText) {
         "bo 1 4 5\n",
         "bo -1 4\n",
         "bo 4294967296 4\n",
-        "0 4 gtt 0x0 -1\n",            // no buffer yet
-        "bo 1 4",                      // cut off
-        bo,                            // no runs
-        bo + "0 3 gtt 0x0 -1\n",       // a page missing at the end
-        bo + "0 5 gtt 0x0 -1\n",       // a page too many
-        bo + "1 3 gtt 0x0 -1\n",       // a page missing at the start
+        "0 4 gtt 0x0 -1\n",                       // no buffer yet
+        "bo 1 4",                                 // cut off
+        bo,                                       // no runs
+        bo + "0 3 gtt 0x0 -1\n",                  // a page missing at the end
+        bo + "0 5 gtt 0x0 -1\n",                  // a page too many
+        bo + "1 3 gtt 0x0 -1\n",                  // a page missing at the start
         bo + "0 2 gtt 0x0 -1\n1 3 gtt 0x0 -1\n",  // overlap
         bo + "0 2 gtt 0x0 -1\n3 1 gtt 0x0 -1\n",  // gap
         bo + "0 0 gtt 0x0 -1\n0 4 gtt 0x0 -1\n",  // empty run
@@ -87,7 +87,7 @@ TEST(PlacementParser, RefusesMalformedText) {
         bo + "0 18446744073709551615 gtt 0x0 -1\n",
         bo + "0 99999999999999999999 gtt 0x0 -1\n",
         bo + "0 4 gtt 0x10000000000000000 -1\n",
-        bo + "0 4 gtt 0x0 -1",          // cut off
+        bo + "0 4 gtt 0x0 -1",  // cut off
         "hello world\n",
         std::string(100'000, 'x'),
         bo + "0 4 gtt 0x0 -1\n" + std::string(1, '\0') + "\n",
@@ -121,8 +121,7 @@ TEST_F(PlacementTest, IsHandedOn) {
     put_placement(kGood);
     start();
     const json answer = call_ok({{"op", "placement"}});
-    EXPECT_EQ(answer.at("buffers"),
-              json::parse(R"([
+    EXPECT_EQ(answer.at("buffers"), json::parse(R"([
       {"id":1,"pages":512,"runs":[[0,512,"vram",2097152,-1]]},
       {"id":2,"pages":5,"runs":[[0,1,"gtt",305418240,-1],[1,1,"shmem",4096,-1],
                                [2,1,"swapcache",2147475456,17],[3,2,"swap",0,1048575]]},

@@ -16,10 +16,10 @@ class ProtocolTest : public AgentTest {};
 
 TEST_F(ProtocolTest, MalformedLinesAreAnsweredWithoutIdAndTheSessionGoesOn) {
     start();
-    for (const char* line : {"", "garbage", "{", "[]", "null", "7", "\"text\"", "{}",
-                             R"({"op":"hello"})", R"({"id":null,"op":"hello"})",
-                             R"({"id":"x","op":"hello"})", R"({"id":1.5,"op":"hello"})",
-                             "{\"id\":1,\"op\":\"\xff\"}", R"({"id":1,"op":"hello"}})"}) {
+    for (const char* line :
+         {"", "garbage", "{", "[]", "null", "7", "\"text\"", "{}", R"({"op":"hello"})",
+          R"({"id":null,"op":"hello"})", R"({"id":"x","op":"hello"})", R"({"id":1.5,"op":"hello"})",
+          "{\"id\":1,\"op\":\"\xff\"}", R"({"id":1,"op":"hello"}})"}) {
         send(std::string(line) + "\n");
         const json answer = reply();
         EXPECT_TRUE(answer.at("id").is_null()) << line;
@@ -58,7 +58,10 @@ TEST_F(ProtocolTest, LongestLineIsServed) {
 TEST_F(ProtocolTest, RequestInPiecesAndRequestsTogether) {
     start();
     send(R"({"id":1,"op":)");
-    send(R"("hello"})" "\n" R"({"id":2,"op":"hello"})" "\n");
+    send(R"("hello"})"
+         "\n"
+         R"({"id":2,"op":"hello"})"
+         "\n");
     EXPECT_EQ(reply().at("id"), 1);
     EXPECT_EQ(reply().at("id"), 2);
 }
@@ -81,7 +84,11 @@ TEST_F(ProtocolTest, HeartbeatsGoOnWhileAnOperationRuns) {
     call_ok({{"op", "buffers.create"},
              {"buffers", {{{"id", 1}, {"bytes", 8192}, {"domain", "gtt"}, {"caching", "wb"}}}}});
     events.clear();
-    call_ok({{"op", "buffers.fill"}, {"ids", "all"}, {"generation", 1}, {"key", "0x1"}, {"by", "device"}});
+    call_ok({{"op", "buffers.fill"},
+             {"ids", "all"},
+             {"generation", 1},
+             {"key", "0x1"},
+             {"by", "device"}});
     const auto beats = std::count_if(events.begin(), events.end(), [](const json& event) {
         return event.at("event") == "heartbeat";
     });

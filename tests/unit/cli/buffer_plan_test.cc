@@ -20,8 +20,8 @@ std::uint64_t total(const std::vector<PlannedBuffer>& plan, const std::string& d
 }
 
 TEST(BufferPlan, MeetsTotalsToThePage) {
-    for (std::uint64_t gtt : {4096ull, 64 * kMiB, 1234 * kMiB + 4096, 1500 * kMiB}) {
-        for (std::uint64_t vram : {0ull, 320 * kMiB}) {
+    for (std::uint64_t gtt : {std::uint64_t{4096}, 64 * kMiB, 1234 * kMiB + 4096, 1500 * kMiB}) {
+        for (std::uint64_t vram : {std::uint64_t{0}, 320 * kMiB}) {
             auto plan = plan_buffers({.seed = 7, .gtt_bytes = gtt, .vram_bytes = vram});
             EXPECT_EQ(total(plan, "gtt"), gtt);
             EXPECT_EQ(total(plan, "vram"), vram);
@@ -30,14 +30,14 @@ TEST(BufferPlan, MeetsTotalsToThePage) {
 }
 
 TEST(BufferPlan, IsDeterministicInTheSeed) {
-    auto ids = [](std::uint64_t seed) {
-        std::vector<std::uint32_t> out;
+    auto sizes = [](std::uint64_t seed) {
+        std::vector<std::uint64_t> out;
         for (const auto& b : plan_buffers({.seed = seed, .gtt_bytes = 256 * kMiB, .vram_bytes = 0}))
-            out.push_back(b.id);
+            out.push_back(b.bytes);
         return out;
     };
-    EXPECT_EQ(ids(1), ids(1));
-    EXPECT_NE(ids(1), ids(2));
+    EXPECT_EQ(sizes(1), sizes(1));
+    EXPECT_NE(sizes(1), sizes(2));
 }
 
 TEST(BufferPlan, SpansTheSizesAndBothCachings) {

@@ -59,6 +59,20 @@ TEST(ConsoleWatcher, UnfinishedLastLineCountsAtTheEnd) {
     EXPECT_EQ(w.splats().size(), 1u);
 }
 
+TEST(ConsoleWatcher, ExpectedSplatsAreKeptApart) {
+    ConsoleWatcher watcher("/nonexistent", {R"(^WARNING: .*ttm_device\.c:\d+ at ttm_device_init\+)"});
+    watcher.feed(
+        "[    1.18] WARNING: drivers/gpu/drm/ttm/ttm_device.c:213 at ttm_device_init+0x100/0x120 [ttm], "
+        "CPU#0: kunit_try_catch/65\n[    1.19] Call Trace:\n"
+        "[    1.20] ---[ end trace 0000000000000000 ]---\n");
+    EXPECT_TRUE(watcher.splats().empty());
+    EXPECT_EQ(watcher.expected_seen().size(), 1u);
+    // Another warning of the same guest still counts.
+    watcher.feed("[    2.00] WARNING: mm/shmem.c:900 at shmem_insert_folio+0x1/0x2, CPU#0: x/1\n");
+    ASSERT_EQ(watcher.splats().size(), 1u);
+    EXPECT_EQ(watcher.splats()[0].kind, SplatKind::kWarning);
+}
+
 TEST(ConsoleWatcher, OomKillsAreRecordedAndNoSplat) {
     ConsoleWatcher w("");
     w.feed("[   40.1] Out of memory: Killed process 99 (vttm-hog) total-vm:1024kB\r\n"

@@ -103,6 +103,25 @@ TEST_F(VmTest, OopsIsAGuestPanic) {
     EXPECT_NE(e.problem().excerpt.find("RIP: "), std::string::npos) << e.what();
 }
 
+// What the guest's kernel says last counts too, but only after all is cleaned up.
+TEST_F(VmTest, LateWarningIsRaisedByTheOrderlyStop) {
+    Machine m(config);
+    m.start();
+    const Traces traces(m);
+    m.tolerate_splats(true);
+    m.agent().call("exec",
+                   {{"argv",
+                     {"/bin/busybox", "sh", "-c",
+                      "echo '<3>WARNING: mm/x.c:1 at f+0x1/0x2, CPU#0: test/1' >/dev/kmsg"}},
+                    {"timeout_ms", 20000}});
+    EXPECT_NO_THROW(m.agent().call("hello", nullptr, 20s));
+    m.tolerate_splats(false);
+    const auto e = expect_error<GuestPanic>([&] { m.stop(10s); });
+    EXPECT_NE(std::string(e.what()).find("mm/x.c:1"), std::string::npos) << e.what();
+    EXPECT_TRUE(fs::exists(e.problem().where / "console.log"));
+    EXPECT_EQ(traces.found(), "");
+}
+
 TEST_F(VmTest, HangIsAGuestHangWithADump) {
     config.liveness = 5s;
     Machine m(config);
@@ -128,7 +147,7 @@ TEST_F(VmTest, StoppedQemuIsAHangThatNamesQemu) {
     EXPECT_NE(std::string(e.what()).find("monitor does not answer"), std::string::npos) << e.what();
     const auto started = std::chrono::steady_clock::now();
     m.stop();
-    EXPECT_LT(std::chrono::steady_clock::now() - started, 5s);
+    EXPECT_LT(std::chrono::steady_clock::now() - started, 9s);  // libvirt alone: 10 s and more
     EXPECT_EQ(traces.found(), "");
 }
 
@@ -208,9 +227,10 @@ TEST_F(VmTest, SignalInterruptsACall) {
         ::kill(::getpid(), SIGTERM);
     });
     const auto started = std::chrono::steady_clock::now();
-    const auto e = expect_error<Interrupted>(
-        [&] { m.agent().call("exec", {{"argv", {"/bin/busybox", "sleep", "60"}}, {"timeout_ms", 90000}}); });
-    EXPECT_LT(std::chrono::steady_clock::now() - started, 5s);
+    const auto e = expect_error<Interrupted>([&] {
+        m.agent().call("exec", {{"argv", {"/bin/busybox", "sleep", "60"}}, {"timeout_ms", 90000}});
+    });
+    EXPECT_LT(std::chrono::steady_clock::now() - started, 15s);
     later.join();
     EXPECT_EQ(e.exit_code(), 130);
     m.stop();
@@ -221,7 +241,8 @@ TEST_F(VmTest, SlowOperationIsATimeoutAndTheClientLivesOn) {
     Machine m(config);
     m.start();
     const auto e = expect_error<Timeout>([&] {
-        m.agent().call("exec", {{"argv", {"/bin/busybox", "sleep", "2"}}, {"timeout_ms", 9000}}, 500ms);
+        m.agent().call("exec", {{"argv", {"/bin/busybox", "sleep", "2"}}, {"timeout_ms", 9000}},
+                       500ms);
     });
     EXPECT_EQ(e.exit_code(), 5);
     EXPECT_NO_THROW(m.agent().call("hello", nullptr, 20s));
@@ -229,8 +250,9 @@ TEST_F(VmTest, SlowOperationIsATimeoutAndTheClientLivesOn) {
 
 // A small file system; unmounting fails, and so the test, if a file on it is still open.
 class SmallDisk {
-  public:
-    SmallDisk() : path(fs::path(testing::TempDir()) / ("vttm-small-" + std::to_string(::getpid()))) {
+public:
+    SmallDisk()
+        : path(fs::path(testing::TempDir()) / ("vttm-small-" + std::to_string(::getpid()))) {
         fs::create_directories(path);
         mounted = ::mount("tmpfs", path.c_str(), "tmpfs", 0, "size=400m") == 0;
     }
@@ -255,7 +277,8 @@ TEST_F(VmTest, FullHostDiskIsDiskFull) {
     Machine m(config);
     m.start();
     {
-        const UniqueFd fill(::open((disk.path / "fill").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        const UniqueFd fill(
+            ::open((disk.path / "fill").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
         const std::uint64_t room = fs::space(disk.path).available - (4u << 20);
         ASSERT_EQ(::posix_fallocate(fill.get(), 0, static_cast<off_t>(room)), 0);
     }
@@ -304,11 +327,10 @@ TEST_F(VmTest, SigkilledProcessLeavesNothing) {
 int start_and_wait() {
     Machine m(*config_from_environment());
     m.start();
-    const nlohmann::json traces = {
-        {"pid", m.qemu_pid()},
-        {"paths",
-         {m.run_dir().string(), m.swap_disk().parent_path().string(),
-          m.qemu_log().parent_path().string()}}};
+    const nlohmann::json traces = {{"pid", m.qemu_pid()},
+                                   {"paths",
+                                    {m.run_dir().string(), m.swap_disk().parent_path().string(),
+                                     m.qemu_log().parent_path().string()}}};
     std::cout << traces.dump() << std::endl;
     for (;;) m.agent().idle(1000ms);
 }
