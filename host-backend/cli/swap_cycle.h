@@ -47,6 +47,7 @@ private:
     std::string label(const char* what) const;
     void sample();
     void note_first_check();
+    void settle_balances();
 
     Session& session_;
     const SwapCycleConfig& config_;

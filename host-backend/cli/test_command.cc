@@ -57,6 +57,7 @@ void print_cases(const report::TestResults& results) {
         fmt::print("{}: {}\n", c.status == TestStatus::kFailed ? "FAILED" : "SKIP", c.full_name());
         if (!c.message.empty()) fmt::print("{}\n", c.message);
     }
+    std::fflush(stdout);  // in order with the progress on stderr
 }
 
 int print_list() {

@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,12 +64,12 @@ void do_duties(const Duties& duties) {
     }
 }
 
-[[noreturn]] void child(int pipe) {
+[[noreturn]] void child(int channel) {
     ::setsid();
     ::prctl(PR_SET_NAME, "vttm-reaper");
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGTSTP}) ::signal(number, SIG_IGN);
-    // Nothing of the parent's may be held open: its terminal, its sockets, the pipe's other end.
-    ::dup2(pipe, 3);
+    // Nothing of the parent's may be held open: its terminal, its sockets, the channel's other end.
+    ::dup2(channel, 3);
     ::close_range(4, ~0u, 0);
     const int null = ::open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
@@ -97,8 +98,9 @@ void do_duties(const Duties& duties) {
 
 Reaper::Reaper() {
     std::array<int, 2> ends;
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0)
-        throw std::system_error(errno, std::generic_category(), "pipe");
+    // A socket and not a pipe: writing to a child that somebody killed must not raise SIGPIPE.
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+        throw std::system_error(errno, std::generic_category(), "socketpair");
     UniqueFd reading(ends[0]);
     UniqueFd writing(ends[1]);
     const pid_t pid = ::fork();
@@ -111,11 +113,11 @@ Reaper::Reaper() {
         }
     }
     pid_ = pid;
-    pipe_ = std::move(writing);
+    channel_ = std::move(writing);
 }
 
 Reaper::~Reaper() {
-    pipe_.reset();
+    channel_.reset();
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
 }
@@ -123,13 +125,13 @@ Reaper::~Reaper() {
 void Reaper::tell(char verb, const std::string& text) {
     std::string record = verb + text;
     record += '\0';
-    // Below PIPE_BUF a write is whole or nothing.
-    ssize_t n;
-    do {
-        n = ::write(pipe_.get(), record.data(), record.size());
-    } while (n < 0 && errno == EINTR);
-    if (n != static_cast<ssize_t>(record.size()))
-        throw std::system_error(n < 0 ? errno : EIO, std::generic_category(), "the reaper");
+    std::string_view left = record;
+    while (!left.empty()) {
+        const ssize_t n = ::send(channel_.get(), left.data(), left.size(), MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw std::system_error(errno, std::generic_category(), "the reaper");
+        left.remove_prefix(static_cast<std::size_t>(n));
+    }
 }
 
 void Reaper::remove_at_end(const fs::path& path) { tell('r', fs::absolute(path).string()); }

@@ -11,7 +11,7 @@
 
 namespace vttm::machine {
 
-// A small child process that holds the reading end of a pipe. When the pipe closes, which the
+// A small child process that holds one end of a channel. When the other end closes, which the
 // kernel does however we end, it kills the registered QEMU processes and removes the registered
 // directories and files. It lives in a session of its own, so Ctrl-C does not reach it.
 class Reaper {
@@ -34,7 +34,7 @@ class Reaper {
   private:
     void tell(char verb, const std::string& text);
 
-    UniqueFd pipe_;
+    UniqueFd channel_;
     pid_t pid_ = -1;
 };
 

@@ -152,15 +152,15 @@ void Workspace::save_again(const std::vector<fs::path>& files) {
 void Workspace::remove() noexcept {
     if (removed_) return;
     removed_ = true;
-    try {
-        drop_vram_file();
-        if (keep_) return;
-        for (const fs::path& dir : {run_dir_, disk_dir_}) {
-            std::error_code ignored;
-            fs::remove_all(dir, ignored);
-            reaper_.forget(dir);
+    drop_vram_file();
+    if (keep_) return;
+    for (const fs::path& dir : {run_dir_, disk_dir_}) {
+        try {
+            std::error_code failed;
+            fs::remove_all(dir, failed);
+            if (!failed) reaper_.forget(dir);
+        } catch (const std::exception&) {  // it stays on the reaper's list
         }
-    } catch (...) {  // the reaper has it on its list still
     }
 }
 

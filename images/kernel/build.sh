@@ -32,7 +32,8 @@ fragments() {
     base) set -- base hmm ;;
     debug) set -- base hmm debug ;;
     kasan) set -- base hmm debug kasan ;;
-    nothp) set -- base hmm nothp ;;
+    # The HMM test needs huge pages.
+    nothp) set -- base nothp ;;
     *) usage "unknown variant '$1'" ;;
     esac
     printf "$VTTM_ROOT/images/kernel/config/%s.config\n" "$@"

@@ -78,14 +78,14 @@ setup_stamp() {
         cat /proc/sys/kernel/random/boot_id
         stat -Lc '%n %s %Y' "$(command -v gcc)" "$(command -v busybox)" \
             "$build"/guest-driver/libvttm/vttm-agent "$build"/guest-driver/libvttm/vttm-hog \
-            "$build"/tests/guest/vttm-guest-tests "$build"/host-backend/model/libvttm-model.so.1
+            "$build"/tests/guest/vttm-guest-tests "$build"/host-backend/model/libvttm-model.so.1 || :
         cd "$VTTM_ROOT" && find images protocol qemu-device guest-driver/kmod guest-driver/uapi guest-driver/patches \
             host-backend/model/vttm_model.h vttm -type f -printf '%p %s %T@\n' | sort
     } | vttm_hash
 }
 
-# setup_programs: configures and compiles the C++ part. One set-up at a time in this tree: the lock is
-# gone with this process, or when it becomes the CLI.
+# setup_programs: configures and compiles the C++ part. One set-up at a time in this tree: the lock on
+# fd 7 is gone with this process; ./vttm closes it when it becomes the CLI.
 setup_programs() {
     local told
     mkdir -p "$build/vm" "$VTTM_LOG_DIR" 2>/dev/null ||
@@ -144,7 +144,7 @@ setup_guest_programs() {
 # setup_products_there: true when all files that vm.json names are there (the cache may have been cleaned).
 setup_products_there() {
     local path
-    [ -f "$build/vm/vm.json" ] || return 1
+    [ -f "$build/vm/vm.json" ] && [ -f "$build/vm/libvttm-model.so.1" ] || return 1
     sed -n 's/^ *"\(qemu\|kernel\|initramfs\)": "\([^"]*\)".*/\2/p' "$build/vm/vm.json" |
         while read -r path; do
             [ -f "$path" ] || exit 1

@@ -14,8 +14,9 @@ vttm_step() {
     label=$1
     log=$2
     shift 2
-    mkdir -p "$(dirname "$log")" || return 1
-    printf '== %s: %s\n' "$label" "$*" >>"$log" || return 1
+    { mkdir -p "$(dirname "$log")" && printf '== %s: %s\n' "$label" "$*" >>"$log"; } 2>/dev/null ||
+        vttm_die "$VTTM_EXIT_DISK" "cannot write the log of '$label': disk full or not writable" "$log" \
+            "free some space, or make the folder writable"
     vttm_now
     start=$VTTM_NOW
     vttm_self
@@ -42,8 +43,9 @@ vttm_step() {
     else
         vttm_say "$label: failed (status $status) after $(vttm_duration $((VTTM_NOW - start))); last lines of $log:"
         tail -n 12 "$log" | sed 's/^/    | /' >&2
-        # A full disk shows as a hundred different errors; name the cause, not the symptom.
-        if tail -n 200 "$log" | grep -q 'No space left on device'; then
+        # A full disk shows as a hundred different errors; name the cause, not the symptom. Its message may
+        # not have found room in the log either.
+        if tail -n 200 "$log" | grep -q 'No space left on device' || vttm_disk_full "$(dirname "$log")"; then
             vttm_die "$VTTM_EXIT_DISK" "the disk is full: '$label' stopped" "$log" \
                 "free some space, or point VTTM_CACHE at another disk; nothing half-made is kept"
         fi

@@ -40,8 +40,9 @@ bool guarded_copy(void* dst, const void* src, std::size_t bytes) {
         return false;
     }
     recovery = &here;
+    // The compiler knows that memcpy() reads no `recovery`; the signal handler does.
+    asm volatile("" ::: "memory");
     std::memcpy(dst, src, bytes);
-    // The copy must not be moved behind the line that disarms the handler.
     asm volatile("" ::: "memory");
     recovery = nullptr;
     return true;

@@ -9,10 +9,13 @@ namespace vttm::guest {
 namespace {
 
 constexpr std::string_view kBackupStats = "/sys/kernel/debug/ttm/backup_stats";
+// Written to, it folds the per-CPU parts into what /proc/vmstat shows: balances must be exact.
+constexpr std::string_view kStatRefresh = "/proc/sys/vm/stat_refresh";
 
 Reply counters(Context& context, const Request&, Events&) {
     const SystemFiles& files = context.files;
     Reply reply;
+    files.try_write(kStatRefresh, "1");  // a kernel without it: the values may lag a little
     reply.members["vmstat"] = parse_name_value(files.read("/proc/vmstat"));
     reply.members["meminfo"] = parse_meminfo(files.read("/proc/meminfo"));
     reply.members["swaps"] = parse_swaps_used(files.read("/proc/swaps"));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How near the engines come to memory bandwidth. Everything runs in one process, one after the
 // other, over the same memory; at the end each figure is given relative to memcpy of this very run.
-// Rates are per CPU second of the process (the waiting side sleeps), so that a busy machine distorts
-// them little.
+// Rates are per CPU second of the process (the waiting side sleeps), so that a busy machine
+// distorts them little.
 #include <benchmark/benchmark.h>
 
 #include <cstdio>

@@ -14,6 +14,8 @@
 namespace vttm::guest::test {
 namespace {
 
+constexpr std::uint64_t kMaxBytes = 256u << 20;
+
 class MemoryView : public CpuView {
 public:
     explicit MemoryView(std::vector<std::uint64_t>& words) : words_(words) {}
@@ -60,7 +62,7 @@ FakeGpuState::Content& FakeGpu::content(std::uint32_t id) {
 }
 
 void FakeGpu::create(const BufferRequest& request) {
-    if (state_.refuse_create.contains(request.id)) {
+    if (state_.refuse_create.contains(request.id) || request.bytes > kMaxBytes) {
         throw Error(ENOSPC, "fake GEM_CREATE");
     }
     state_.buffers[request.id] = {request,

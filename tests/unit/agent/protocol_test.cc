@@ -2,6 +2,7 @@
 // Lines, ids, errors, heartbeats.
 #include <algorithm>
 #include <chrono>
+#include <random>
 
 #include "guest-driver/libvttm/agent/heartbeat.h"
 #include "guest-driver/libvttm/agent/op.h"
@@ -64,6 +65,52 @@ TEST_F(ProtocolTest, RequestInPiecesAndRequestsTogether) {
          "\n");
     EXPECT_EQ(reply().at("id"), 1);
     EXPECT_EQ(reply().at("id"), 2);
+}
+
+// Requests with a few bytes changed: each line gets one answer, right or wrong, and none ends the
+// session. (The seeds are ops that, so changed, do nothing to the machine that runs the test.)
+TEST_F(ProtocolTest, EveryMutatedLineGetsOneAnswer) {
+    start();
+    const std::vector<std::string> seeds = {
+        R"({"id":1,"op":"hello"})",
+        R"({"id":2,"op":"buffers.create","buffers":)"
+        R"([{"id":1,"bytes":8192,"domain":"gtt","caching":"wb"}]})",
+        R"({"id":3,"op":"buffers.fill","ids":[1],"generation":1,"key":"0x1f","by":"cpu"})",
+        R"({"id":4,"op":"buffers.verify","ids":"all","generation":1,"key":"0x1f","by":"device"})",
+        R"({"id":5,"op":"buffers.free","ids":"all"})",
+    };
+    std::mt19937 random(20261120);
+    int good = 0;
+    for (int round = 0; round < 3000; ++round) {
+        std::string line = seeds[random() % seeds.size()];
+        for (std::uint32_t changes = random() % 4; changes > 0; --changes) {
+            const std::size_t at = random() % line.size();
+            const char byte = static_cast<char>(random() % 256);
+            switch (random() % 3) {
+                case 0:
+                    line[at] = byte;
+                    break;
+                case 1:
+                    line.insert(at, 1, byte);
+                    break;
+                default:
+                    line.erase(at, 1 + random() % 8);
+                    break;
+            }
+            std::replace(line.begin(), line.end(), '\n', ' ');
+            if (line.empty()) {
+                break;
+            }
+        }
+        send(line + "\n");
+        const json answer = reply();
+        ASSERT_TRUE(answer.at("ok").is_boolean()) << line;
+        ASSERT_TRUE(answer.at("ok").get<bool>() || answer.at("error").is_string()) << line;
+        good += answer.at("ok").get<bool>();
+    }
+    EXPECT_GT(good, 300);
+    EXPECT_LT(good, 2700);
+    call_ok({{"op", "hello"}});
 }
 
 TEST_F(ProtocolTest, EveryDocumentedOpIsInTheTable) {

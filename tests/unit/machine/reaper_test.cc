@@ -132,6 +132,13 @@ TEST_F(ReaperTest, CtrlCDoesNotEndIt) {
     EXPECT_FALSE(fs::exists(dir / "a"));
 }
 
+TEST_F(ReaperTest, ItsOwnDeathIsAnErrorAndNoSignal) {
+    Reaper reaper;
+    ::kill(reaper.pid(), SIGKILL);
+    EXPECT_TRUE(eventually([&] { return !process_alive(reaper.pid()); }));
+    EXPECT_THROW(reaper.remove_at_end(dir / "a"), std::system_error);
+}
+
 TEST_F(ReaperTest, TwoReapersDoNotKeepEachOtherAlive) {
     auto first = std::make_unique<Reaper>();
     first->remove_at_end(dir / "a");

@@ -137,10 +137,13 @@ TEST_F(Ring, PacketBeyondTailHalts) {
 
 TEST_F(Ring, BadTailHalts) {
     for (uint32_t tail : {1u, 2u, 6u, VTTM_RING_MIN_SIZE, VTTM_RING_MIN_SIZE + 4, 0xfffffffcu}) {
+        const uint32_t head = eng(0, VTTM_ENG_HEAD);
+        for (int i = 0; i < 4; i++) put(0, {nop(1)});
         eng_wr(0, VTTM_ENG_TAIL, tail);
         EXPECT_EQ(eng(0, VTTM_ENG_TAIL), tail);
         ASSERT_TRUE(wait_halted(0)) << tail;
         EXPECT_EQ(fault_reason(), VTTM_FAULT_BAD_FRAMING);
+        EXPECT_EQ(eng(0, VTTM_ENG_HEAD), head) << "nothing is run on the word of a bad TAIL";
         reset_engine(0);
         clear_fault();
         EXPECT_EQ(finish(0), 0u);

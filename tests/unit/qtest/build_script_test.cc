@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// images/qemu/build.sh on trees that it must refuse: the exit code, the message, and that neither the tree nor
-// the cache is touched. (That it builds a right one is shown by all tests that run its QEMU.)
+// images/qemu/build.sh on trees that it must refuse: the exit code, the message, and that neither
+// the tree nor the cache is touched. (That it builds a right one is shown by all tests that run its
+// QEMU.)
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -52,13 +53,14 @@ protected:
     Outcome Run(const std::string& arguments) {
         const std::string command = "cd '" + dir_.path().string() + "' && VTTM_CACHE='" +
                                     dir_.File("cache") + "' VTTM_LOG_DIR='" + dir_.File("log") +
-                                    "' sh '" VTTM_SOURCE_ROOT "/images/qemu/build.sh' " + arguments +
-                                    " 2>&1 </dev/null";
+                                    "' sh '" VTTM_SOURCE_ROOT "/images/qemu/build.sh' " +
+                                    arguments + " 2>&1 </dev/null";
         FILE* pipe = popen(command.c_str(), "r");
         if (!pipe) throw std::runtime_error("popen");
         Outcome outcome{};
         char chunk[4096];
-        for (size_t n; (n = fread(chunk, 1, sizeof(chunk), pipe)) > 0;) outcome.output.append(chunk, n);
+        for (size_t n; (n = fread(chunk, 1, sizeof(chunk), pipe)) > 0;)
+            outcome.output.append(chunk, n);
         outcome.status = WEXITSTATUS(pclose(pipe));
         return outcome;
     }

@@ -38,24 +38,22 @@ TEST_P(DmaRefused, WriteAndRead) {
     EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_SYSTEM, kData, 64, 1)}), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Where, DmaRefused,
-                         Values(Target{"OwnRegisters", kRegsBase},
-                                Target{"OwnVram", kVramBase + kMiB},
-                                Target{"OwnMsixTable", kMsixBase},
-                                Target{"OtherMmio", 0xfed00000},  // HPET
-                                Target{"Firmware", 0xfffffff0 & ~63ull},
-                                Target{"Hole", 0xd0000000},
-                                Target{"EndOfRam", kRamSize},
-                                Target{"Beyond48Bits", 0xffff'ffff'ffff'f000}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Where, DmaRefused,
+    Values(Target{"OwnRegisters", kRegsBase}, Target{"OwnVram", kVramBase + kMiB},
+           Target{"OwnMsixTable", kMsixBase}, Target{"OtherMmio", 0xfed00000},  // HPET
+           Target{"Firmware", 0xfffffff0 & ~63ull}, Target{"Hole", 0xd0000000},
+           Target{"EndOfRam", kRamSize}, Target{"Beyond48Bits", 0xffff'ffff'ffff'f000}),
+    [](const auto& info) { return info.param.name; });
 
-// Not even tried: a device access from a worker would need QEMU's big lock, and may have side effects.
+// Not even tried: a device access from a worker would need QEMU's big lock, and may have side
+// effects.
 TEST_F(Dma, RefusedRegistersAreNotRead) {
     Start();
     const uint32_t before = gpu->Reg(VTTM_REG_BAD_ACCESS);
-    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY,
-                       {Copy(VTTM_SPACE_VRAM, 0, VTTM_SPACE_SYSTEM, kRegsBase + 1, 2)}),
-              static_cast<uint32_t>(VTTM_FAULT_BUS));
+    EXPECT_EQ(
+        gpu->Run(VTTM_ENGINE_COPY, {Copy(VTTM_SPACE_VRAM, 0, VTTM_SPACE_SYSTEM, kRegsBase + 1, 2)}),
+        static_cast<uint32_t>(VTTM_FAULT_BUS));
     EXPECT_EQ(gpu->Reg(VTTM_REG_BAD_ACCESS), before);
 }
 

@@ -83,7 +83,8 @@ TEST_F(Engine, CopyThroughPageTables) {
     Start();
     // Scattered: RAM, VRAM, RAM.
     gpu->MapPages({(kData + 5 * kPage) | kSystemLeaf, kMiB | kLeaf, kData | kSystemLeaf});
-    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), Fill(VTTM_SPACE_VM, kPage / 2, 2 * kPage, 0x77777777)}),
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY,
+                       {SetVm(1), Fill(VTTM_SPACE_VM, kPage / 2, 2 * kPage, 0x77777777)}),
               0u);
     EXPECT_EQ(vm->Read32(kData + 5 * kPage + kPage / 2 - 4), 0u);
     EXPECT_EQ(vm->Read32(kData + 5 * kPage + kPage / 2), 0x77777777u);
@@ -103,8 +104,8 @@ TEST_F(Engine, RingWraps) {
 
 TEST_F(Engine, StampsAreSeenByHostAndWitness) {
     Start({.witness = true});
-    gpu->MapPages({(kData + 8 * kPage) | kSystemLeaf, (kData + 9 * kPage) | kSystemLeaf,
-                   (2 * kMiB) | kLeaf});
+    gpu->MapPages(
+        {(kData + 8 * kPage) | kSystemLeaf, (kData + 9 * kPage) | kSystemLeaf, (2 * kMiB) | kLeaf});
     ASSERT_EQ(gpu->Run(VTTM_ENGINE_STAMP, {SetVm(1), StampWrite(VTTM_SPACE_VM, 0, 3, kFirst)}), 0u);
     EXPECT_TRUE(IsStamp(vm->ReadBytes(kData + 8 * kPage, kPage), PageOf(kFirst, 0)));
     EXPECT_TRUE(IsStamp(vm->ReadBytes(kData + 9 * kPage, kPage), PageOf(kFirst, 1)));
@@ -148,7 +149,8 @@ TEST_F(Engine, VerifyFindsWhatTheCpuBroke) {
 TEST_F(Engine, WitnessLogEndsAtWholeRecordWhenItCannotGrow) {
     constexpr uint64_t kRoom = 20;
     Start({.witness = true});
-    // Room for half a record more. (QEMU's messages are in a file, too: the limit must leave them room.)
+    // Room for half a record more. (QEMU's messages are in a file, too: the limit must leave them
+    // room.)
     vm->process().LimitFileSize(sizeof(vttm_witness_header) +
                                 (2 * kRoom + 1) * sizeof(vttm_witness_record) / 2);
     for (uint32_t i = 1; i <= kRoom + 4; i++) {
@@ -163,7 +165,8 @@ TEST_F(Engine, WitnessLogEndsAtWholeRecordWhenItCannotGrow) {
     const std::string log = vm->process().Log();
     const size_t first = log.find("cannot write the witness log");
     EXPECT_NE(first, std::string::npos) << log;
-    EXPECT_EQ(log.find("cannot write the witness log", first + 1), std::string::npos) << "told once";
+    EXPECT_EQ(log.find("cannot write the witness log", first + 1), std::string::npos)
+        << "told once";
 }
 
 TEST_F(Engine, UnknownOpcodeHaltsOneEngineOnly) {

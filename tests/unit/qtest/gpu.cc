@@ -133,8 +133,8 @@ uint64_t Gpu::Submit(unsigned engine, const std::vector<Packet>& packets, uint32
     std::vector<uint32_t> words;
     seq_++;
     for (const Packet& packet : packets) words.insert(words.end(), packet.begin(), packet.end());
-    const Packet end = MakePacket(VTTM_OP_FENCE, fence_flags,
-                                  {Lo(fence), Hi(fence), Lo(seq_), Hi(seq_)});
+    const Packet end =
+        MakePacket(VTTM_OP_FENCE, fence_flags, {Lo(fence), Hi(fence), Lo(seq_), Hi(seq_)});
     words.insert(words.end(), end.begin(), end.end());
 
     const uint64_t ring = kRing + engine * 0x10000;

@@ -26,12 +26,12 @@ inline constexpr uint64_t kMsixBase = 0xe0100000;
 inline constexpr uint64_t kVramBase = 0x400000000;
 
 // What is where in guest RAM.
-inline constexpr uint64_t kRing = 0x100000;        // of engine 0; 64 KiB on: engine 1
-inline constexpr uint64_t kFence = 0x180000;       // 64 bytes per engine
-inline constexpr uint64_t kMessage = 0x190000;     // where MSI-X messages land, 16 bytes a vector
-inline constexpr uint64_t kTables = 0x1a0000;      // page tables of VM 1
-inline constexpr uint64_t kResult = 0x1b0000;      // STAMP_VERIFY
-inline constexpr uint64_t kData = 0x200000;        // free for the test
+inline constexpr uint64_t kRing = 0x100000;     // of engine 0; 64 KiB on: engine 1
+inline constexpr uint64_t kFence = 0x180000;    // 64 bytes per engine
+inline constexpr uint64_t kMessage = 0x190000;  // where MSI-X messages land, 16 bytes a vector
+inline constexpr uint64_t kTables = 0x1a0000;   // page tables of VM 1
+inline constexpr uint64_t kResult = 0x1b0000;   // STAMP_VERIFY
+inline constexpr uint64_t kData = 0x200000;     // free for the test
 inline constexpr uint32_t kRingSize = 0x1000;
 inline constexpr uint32_t kMessageData = 0x4d534900;  // plus the vector
 

@@ -58,7 +58,8 @@ TEST_F(Interrupt, MaskedVectorIsKeptPending) {
     EXPECT_FALSE(gpu->VectorPending(kCopyVector));
 }
 
-// An interrupt that the register write itself raises comes from the CPU's thread, not from a worker.
+// An interrupt that the register write itself raises comes from the CPU's thread, not from a
+// worker.
 TEST_F(Interrupt, EnablingALatchedInterruptFires) {
     Start();
     FenceWithIrq(VTTM_ENGINE_COPY);

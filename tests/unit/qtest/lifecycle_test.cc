@@ -20,10 +20,12 @@ protected:
     }
     /// Much work for both engines that is still under way when this returns.
     void KeepBusy() {
-        gpu->Submit(VTTM_ENGINE_COPY, std::vector<Packet>(20, Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 1)));
+        gpu->Submit(VTTM_ENGINE_COPY,
+                    std::vector<Packet>(20, Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 1)));
         gpu->Submit(VTTM_ENGINE_STAMP,
-                    std::vector<Packet>(20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
-                                                       {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
+                    std::vector<Packet>(
+                        20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
+                                       {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
     }
 };
 

@@ -54,7 +54,8 @@ TEST_F(Pci, CapabilitiesOnExpressBus) {
     StartCold();
     const unsigned msix = Capability(kCapMsix);
     ASSERT_NE(msix, 0u);
-    EXPECT_EQ((vm->Config32(kSlot, msix) >> 16 & 0x7ff) + 1, static_cast<uint32_t>(VTTM_NUM_VECTORS));
+    EXPECT_EQ((vm->Config32(kSlot, msix) >> 16 & 0x7ff) + 1,
+              static_cast<uint32_t>(VTTM_NUM_VECTORS));
     EXPECT_EQ(vm->Config32(kSlot, msix + 4) & 7, static_cast<uint32_t>(VTTM_BAR_MSIX));
     EXPECT_NE(Capability(kCapExpress), 0u);
 }

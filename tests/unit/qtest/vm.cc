@@ -77,8 +77,8 @@ std::string LineSocket::Receive(std::chrono::milliseconds timeout) {
             if (!line.empty() && line.back() == '\r') line.pop_back();
             return line;
         }
-        auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            end - std::chrono::steady_clock::now());
+        auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
         pollfd waiting{fd_, POLLIN, 0};
         if (left.count() <= 0 || poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
             throw QemuError("QEMU does not answer");
@@ -111,13 +111,13 @@ Vm::Vm(const VmOptions& options) : qtest_(dir_.File("qtest")), qmp_(dir_.File("q
     std::vector<std::string> args = BaseArguments(options);
     std::string device = "vttm,id=vttm0,vram=vram0,addr=04.0" + options.device_properties;
     if (options.witness) device += ",witness-log=" + witness_path();
-    args.insert(args.end(),
-                {"-qtest", "unix:" + dir_.File("qtest"), "-qtest-log", "none", "-chardev",
-                 "socket,id=qmp,path=" + dir_.File("qmp"), "-mon", "chardev=qmp,mode=control",
-                 "-object",
-                 fmt::format("memory-backend-file,id=vram0,size={},mem-path={},share=on",
-                             options.vram_size, vram_path()),
-                 "-device", device});
+    args.insert(
+        args.end(),
+        {"-qtest", "unix:" + dir_.File("qtest"), "-qtest-log", "none", "-chardev",
+         "socket,id=qmp,path=" + dir_.File("qmp"), "-mon", "chardev=qmp,mode=control", "-object",
+         fmt::format("memory-backend-file,id=vram0,size={},mem-path={},share=on", options.vram_size,
+                     vram_path()),
+         "-device", device});
     args.insert(args.end(), options.more.begin(), options.more.end());
     process_ = std::make_unique<QemuProcess>(args, dir_.File("log"));
     qmp_.Accept(*process_);

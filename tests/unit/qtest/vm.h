@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A virtual machine without a running guest: the test is the CPU. It reads and writes guest-physical memory
-// and I/O ports through QEMU's qtest protocol, and steers the machine through QMP.
+// A virtual machine without a running guest: the test is the CPU. It reads and writes
+// guest-physical memory and I/O ports through QEMU's qtest protocol, and steers the machine through
+// QMP.
 #pragma once
 
 #include <chrono>
@@ -30,7 +31,7 @@ struct VmOptions {
     uint64_t ram_size = 64 * kMiB;
     uint64_t vram_size = 8 * kMiB;
     std::string device_properties{};  ///< appended to -device vttm,..., as ",name=value"
-    bool witness = false;           ///< with a witness log
+    bool witness = false;             ///< with a witness log
     std::vector<std::string> more{};  ///< more arguments
 };
 

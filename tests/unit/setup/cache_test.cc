@@ -144,6 +144,19 @@ TEST_F(FullDisk, IsRecognisedBehindAStepEvenIfItsFileIsGoneAgain) {
     EXPECT_THAT(o.err, HasSubstr("the disk is full"));
 }
 
+TEST_F(FullDisk, IsRecognisedWhenTheLogItselfHasNoRoom) {
+    const Outcome o = on_tiny_disk(box, R"(
+        fill() { head -c 9000000 /dev/zero >"$VTTM_CACHE/o"; }
+        vttm_step "fill" "$VTTM_CACHE/log/x.log" fill)");
+    EXPECT_EQ(o.status, 12);
+    EXPECT_THAT(o.err, HasSubstr("the disk is full"));
+    const Outcome again = on_tiny_disk(box, R"(
+        head -c 9000000 /dev/zero >"$VTTM_CACHE/o" 2>/dev/null || :
+        vttm_step "any" "$VTTM_CACHE/log/x.log" true)");
+    EXPECT_EQ(again.status, 12);
+    EXPECT_THAT(again.err, HasSubstr("cannot write the log"));
+}
+
 TEST_F(FullDisk, IsSeenBeforeWorkStarts) {
     const Outcome o = on_tiny_disk(box, R"(. "$VTTM_ROOT/images/lib/host.sh"; host_check_disk)");
     EXPECT_EQ(o.status, 12);
