@@ -74,6 +74,7 @@ std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& con
 oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup) {
     oracle::Policy p = oracle::Policy::for_backup(backup);
     p.min_swapped_share = config.swapped_share;
+    p.max_second_copies = 0;
     if (backup == "insert") p.min_unchanged = config.min_unchanged;
     return p;
 }
@@ -213,8 +214,10 @@ void SwapCycle::verify() {
 }
 
 void SwapCycle::settle_balances() {
-    // TTM frees from a workqueue: give it a moment, then what is not back is a leak.
+    // TTM frees from a workqueue, and slots of freed folios wait in the swap cache for reclaim: give
+    // it a moment and a push, then what is not back is a leak.
     for (int attempt = 0; attempt < 40; ++attempt) {
+        if (attempt % 8 == 4) session_.call("pressure.reclaim", {{"mib", 64}, {"memcg", false}});
         const oracle::Counters end = session_.counters();
         result_.balances.clear();
         for (const Account& a : kAccounts)

@@ -90,10 +90,7 @@ _cache_lock() {
 _cache_drop() {
     trap '' INT TERM HUP
     [ -z "$builder" ] || vttm_kill_tree "$builder"
-    if [ -n "$guard" ]; then
-        kill "$guard" 2>/dev/null || :
-        wait "$guard" 2>/dev/null || :
-    fi
+    [ -z "$guard" ] || vttm_end "$guard"
     [ -z "$work" ] || rm -rf "$work"
     rm -f "$lock"
 }

@@ -9,7 +9,7 @@
 # `dir=$(f) || exit $?` (or set -e).
 #
 #   say.sh      vttm_say, vttm_die            messages
-#   process.sh  vttm_kill_tree, vttm_alive    processes
+#   process.sh  vttm_kill_tree, vttm_end      processes
 #   step.sh     vttm_step                     a long command with progress
 #   hash.sh     vttm_hash, vttm_hash_files    keys
 #   cache.sh    cache_lookup, cache_build     the build cache

@@ -50,3 +50,13 @@ vttm_kill_tree() {
         kill -KILL $(_vttm_freeze "$pid") 2>/dev/null || :
     done
 }
+
+# vttm_end PID: ends a helper process of this shell that traps SIGTERM, and collects it. One signal may not do: what
+# arrives between the fork and the helper's own trap is lost.
+vttm_end() {
+    while vttm_alive "$1"; do
+        kill -TERM "$1" 2>/dev/null || :
+        sleep 0.01
+    done
+    wait "$1" 2>/dev/null || :
+}

@@ -33,8 +33,7 @@ vttm_step() {
         vttm_alive "$pid" || break
     done
     # A second wait on a collected pid gives 127 in dash; so the status above is the real one.
-    kill -TERM "$monitor" 2>/dev/null || :
-    wait "$monitor" 2>/dev/null || :
+    vttm_end "$monitor"
 
     vttm_now
     [ ! -t 2 ] || printf '\r\033[K' >&2

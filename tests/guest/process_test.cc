@@ -19,11 +19,11 @@ using Clock = std::chrono::steady_clock;
 
 class TimeTest : public GuestTest {
 protected:
-    // Work that the device is busy with for long against a system call: `rounds` copies of 32 MiB.
+    // Work that the device is busy with for long against a system call: `rounds` copies of
+    // 16 MiB.
     struct LongWork {
         explicit LongWork(Gpu& gpu)
-            : a(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)),
-              b(gpu.create(32 * kMib, VTTM_DOMAIN_VRAM)) {}
+            : a(gpu.create(kEach, VTTM_DOMAIN_VRAM)), b(gpu.create(kEach, VTTM_DOMAIN_VRAM)) {}
 
         Job start(Gpu& gpu, int rounds, std::uint32_t syncobj_out = 0) const {
             PacketBuilder packets;
@@ -35,6 +35,9 @@ protected:
                           {VTTM_ENGINE_COPY, packets.dwords(), handles, 0, syncobj_out});
         }
 
+        // Both fit a small device's VRAM with room to spare.
+        static constexpr std::uint64_t kEach = 16 * kMib;
+
         Gpu::Bound a;
         Gpu::Bound b;
     };
@@ -45,7 +48,7 @@ TEST_F(TimeTest, WaitKeepsToItsTime) {
     const LongWork work(gpu);
     gpu.fill(work.a, 1);
     gpu.fill(work.b, 2);
-    const Job job = work.start(gpu, 32);
+    const Job job = work.start(gpu, 256);
     EXPECT_EQ(job.result(0).error, ETIME);
     const Clock::time_point begin = Clock::now();
     const int error = job.result(2'000'000).error;
@@ -62,7 +65,7 @@ TEST_F(TimeTest, SyncobjIsSignalledAtTheEnd) {
     Gpu gpu;
     const LongWork work(gpu);
     const Syncobj done(gpu.device);
-    const Job job = work.start(gpu, 16, done.handle());
+    const Job job = work.start(gpu, 128, done.handle());
     EXPECT_FALSE(done.wait(0));
     EXPECT_TRUE(done.wait(Job::kDefaultTimeoutNs));
     EXPECT_EQ(job.result(0).error, 0);
@@ -75,16 +78,15 @@ TEST_F(TimeTest, AJobWaitsForItsSyncobj) {
     gpu.fill(work.a, 0x11);
     gpu.fill(work.b, 0x22);
     const Syncobj copied(gpu.device);
-    work.start(gpu, 8, copied.handle());
+    work.start(gpu, 64, copied.handle());
     // On the other engine, so that only the sync object orders the two.
     PacketBuilder packets;
     packets.stamp_write(target.va(), {1, 1, 0, 1, kKey});
     const std::array handles = {target.buffer.handle()};
     const Job after =
         submit(gpu.device, {VTTM_ENGINE_STAMP, packets.dwords(), handles, copied.handle(), 0});
-    EXPECT_EQ(after.result(0).error, ETIME) << "ran before what it had to wait for";
     after.wait();
-    EXPECT_TRUE(copied.wait(0));
+    EXPECT_TRUE(copied.wait(0)) << "ran before what it had to wait for";
 }
 
 TEST_F(TimeTest, FilesMayBeClosedWithJobsInFlight) {
@@ -92,7 +94,7 @@ TEST_F(TimeTest, FilesMayBeClosedWithJobsInFlight) {
         Gpu gpu;
         const LongWork work(gpu);
         for (int i = 0; i < 4; ++i) {
-            work.start(gpu, 4);
+            work.start(gpu, 8);
         }
     }
     Gpu gpu;
@@ -108,7 +110,7 @@ TEST_F(TimeTest, AProcessMayBeKilledWithJobsInFlight) {
         Gpu gpu;
         const LongWork work(gpu);
         for (int i = 0; i < 8; ++i) {
-            work.start(gpu, 8);
+            work.start(gpu, 16);
         }
         ::kill(::getpid(), SIGKILL);
     }
