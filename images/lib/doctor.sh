@@ -143,9 +143,9 @@ _doctor_kvm() {
     if [ "$VTTM_ACCEL_VERDICT" = kvm ]; then
         _doctor_line ok KVM "$VTTM_ACCEL_REASON"
     elif [ -e /dev/kvm ]; then
-        _doctor_line broken KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but about ten times slower"
+        _doctor_line broken KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but slower"
     else
-        _doctor_line missing KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but about ten times slower"
+        _doctor_line missing KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but slower"
     fi
 }
 
