@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <ctime>
 #include <random>
 
@@ -37,16 +38,31 @@ void run_backups(machine::Machine& machine, const RunOptions& options, const Com
     const SwapCycleConfig& config = options.config;
     Session session(machine, vttm_mix64(config.seed),
                     common.started + seconds(config.timeout_s));
+    const oracle::Counters before = session.counters();
     for (const std::string& backup : config.backups) {
         SwapCycle cycle(session, config, backup, progress);
         cycle.run(report);
     }
+    report.balances = take_balances(before, session.counters());
 }
 
 void conclude(report::RunReport& report) {
     std::vector<oracle::Verdict> verdicts;
     for (const auto& c : report.cycles) verdicts.push_back(c.verdict);
+    oracle::Verdict end;
+    for (const oracle::Balance& b : report.balances)
+        if (!b.even()) {
+            end.kind = oracle::VerdictKind::kLeak;
+            end.reasons.push_back(fmt::format("over the whole run {} went from {} to {} {}", b.name,
+                                              b.before, b.after, b.unit));
+        }
+    verdicts.push_back(end);
+    if (report.cycles.empty()) verdicts.push_back({oracle::VerdictKind::kInconclusive, {}, {}});
     report.verdict = oracle::combine(verdicts);
+    // A fault that the device saw is a content failure, whatever the guest made of it.
+    if (report.exit_code == report::ExitCode::kInfrastructure &&
+        report.verdict.kind == oracle::VerdictKind::kContent)
+        report.exit_code = report::ExitCode::kContent;
     if (report.exit_code == report::ExitCode::kPass)
         report.exit_code = report::exit_code(report.verdict.kind);
 }
@@ -69,24 +85,34 @@ int run_command(const CommonOptions& common, RunOptions options) {
         machine.start();
         progress.note(fmt::format("guest is up after {} ms", machine.boot_time().count()));
         run_backups(machine, options, common, progress, report);
+        conclude(report);
+        // Before the stop, which takes the console with it.
+        if (report.exit_code != report::ExitCode::kPass)
+            report.log_dir = machine.save_logs().string();
         machine.stop(seconds(5));
     } catch (const machine::Error& e) {
         auto code = report::exit_code_from_int(e.exit_code());
         report.exit_code = code.value_or(report::ExitCode::kInfrastructure);
         report.error = e.what();
-    }
-    conclude(report);
-    if (report.exit_code != report::ExitCode::kPass)
         report.log_dir = machine.save_logs().string();
-    machine.stop();
+        machine.stop();
+        conclude(report);
+    } catch (const std::exception& e) {
+        report.exit_code = report::ExitCode::kInfrastructure;
+        report.error = e.what();
+        report.log_dir = machine.save_logs().string();
+        machine.stop();
+        conclude(report);
+    }
     report.seconds = progress.seconds();
 
+    fmt::print("{}", report::format_table(report, report::style_for(STDOUT_FILENO)));
+    std::fflush(stdout);  // the verdict is out before anything can fail on the way to the file
     if (options.json.empty()) {
         std::filesystem::create_directories(common.build_dir() / "reports");
         options.json = common.build_dir() / "reports" / (config.name + ".json");
     }
     report::write_file(options.json.string(), report::to_json(report).dump(2) + "\n");
-    fmt::print("{}", report::format_table(report, report::style_for(STDOUT_FILENO)));
     fmt::print("report: {}\n", options.json.string());
     if (!report.log_dir.empty()) fmt::print("logs:   {}\n", report.log_dir);
     return report::to_int(report.exit_code);

@@ -62,8 +62,12 @@ Session::Session(machine::Machine& machine, std::uint64_t key, Clock::time_point
 
 nlohmann::json Session::call(const char* op, nlohmann::json args) {
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
-    // Even over time the agent gets a moment: the error then names the operation that was under way.
-    return machine_.agent().call(op, std::move(args), std::max(left, std::chrono::milliseconds(100)));
+    if (left.count() <= 0)
+        throw machine::Timeout({.what = fmt::format("the scenario is over its time limit, before {}", op),
+                                .where = "",
+                                .todo = "give it more with --timeout, or look why the guest is slow",
+                                .excerpt = ""});
+    return machine_.agent().call(op, std::move(args), left);
 }
 
 void Session::set_backup(const std::string& mode) {
@@ -201,7 +205,7 @@ oracle::Placement Session::placement() {
 
 oracle::GuestRamView Session::ram_view() const {
     const machine::GuestRam& ram = machine_.ram();
-    return {.bytes = ram.bytes(), .below_4g = ram.map().low_bytes(), .fd = -1};
+    return {.bytes = ram.bytes(), .below_4g = ram.map().low_bytes(), .fd = ram.fd()};
 }
 
 oracle::HostView Session::view() const {
@@ -235,7 +239,7 @@ oracle::Counters Session::counters() {
     take("vmstat", "");
     take("backup", "");
     take("vttm", "vttm.");
-    out["swap_used"] = reply.value("swaps", std::int64_t{0}) / static_cast<std::int64_t>(kPage);
+    out["swap_used"] = reply.at("swaps").get<std::int64_t>() / static_cast<std::int64_t>(kPage);
     return out;
 }
 

@@ -71,12 +71,30 @@ std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& con
                          .first_id = first_id});
 }
 
-oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup) {
+oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup,
+                          std::uint64_t gtt_pages) {
     oracle::Policy p = oracle::Policy::for_backup(backup);
     p.min_swapped_share = config.swapped_share;
     p.max_second_copies = 0;
-    if (backup == "insert") p.min_unchanged = config.min_unchanged;
+    // A share of a handful of pages would prove nothing.
+    p.min_known_pages = gtt_pages / 4;
+    if (backup == "insert") {
+        p.min_unchanged = config.min_unchanged;
+        p.min_huge_unsplit_share = config.min_unsplit;
+    }
     return p;
+}
+
+std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
+                                           const oracle::Counters& after) {
+    std::vector<oracle::Balance> balances;
+    for (const Account& a : kAccounts)
+        balances.push_back({.name = a.name,
+                            .unit = a.unit,
+                            .before = value(before, a.name),
+                            .after = value(after, a.name),
+                            .tolerance = a.tolerance});
+    return balances;
 }
 
 SwapCycle::SwapCycle(Session& session, const SwapCycleConfig& config, std::string backup,
@@ -100,6 +118,7 @@ void SwapCycle::begin() {
     while (session_.ledger().was_freed(first_id)) ++first_id;
     plan_ = plan_for(session_, config_, first_id);
     session_.create(plan_);
+    gtt_pages_ = session_.ledger().pages(oracle::Domain::kGtt);
 }
 
 void SwapCycle::fill() {
@@ -135,12 +154,22 @@ void SwapCycle::note_first_check() {
                                check.report.good(), check.report.checked));
 }
 
+// The claims of the buffers that were filled in this cycle. The others were last read by the CPU, which may
+// have brought them back to another page that the device has not seen.
+oracle::Placement SwapCycle::filled_now(const oracle::Placement& claim) const {
+    oracle::Placement now;
+    for (const auto& [id, info] : session_.ledger().buffers())
+        if (const auto* runs = claim.runs(id); runs && info.generation == generation_)
+            now.add_buffer(id, info.pages, *runs);
+    return now;
+}
+
 void SwapCycle::sample() {
     session_.log().poll();
     oracle::Placement claim = session_.placement();
     oracle::RamWitness ram(session_.ledger(), session_.ram_view());
     oracle::SwapWitness swap(session_.ledger(), session_.swap_fd());
-    tracker_.sample(claim, ram, session_.log(), &swap);
+    tracker_.sample(filled_now(claim), ram, session_.log(), &swap);
     result_.swapped_share = claim.gtt_swap_share(session_.ledger());
 }
 
@@ -209,6 +238,11 @@ void SwapCycle::verify() {
     result_.bytes_in = result_.bytes_out;
     progress_.phase(label("guest CPU verifies"));
     result_.cpu = session_.verify(By::kCpu, tick);
+    count_device_errors();
+}
+
+void SwapCycle::count_device_errors() {
+    session_.log().poll();
     result_.stale_uses = session_.log().stale_uses(since_).size();
     result_.device_faults = session_.log().faults(since_).size();
 }
@@ -219,13 +253,7 @@ void SwapCycle::settle_balances() {
     for (int attempt = 0; attempt < 40; ++attempt) {
         if (attempt % 8 == 4) session_.call("pressure.reclaim", {{"mib", 64}, {"memcg", false}});
         const oracle::Counters end = session_.counters();
-        result_.balances.clear();
-        for (const Account& a : kAccounts)
-            result_.balances.push_back({.name = a.name,
-                                        .unit = a.unit,
-                                        .before = value(before_run_, a.name),
-                                        .after = value(end, a.name),
-                                        .tolerance = a.tolerance});
+        result_.balances = take_balances(before_run_, end);
         if (std::all_of(result_.balances.begin(), result_.balances.end(),
                         [](const oracle::Balance& b) { return b.even(); }))
             return;
@@ -245,15 +273,28 @@ report::CycleRecord SwapCycle::finish(bool last) {
             oracle::RamWitness(session_.ledger(), session_.ram_view()).scan().strays.size();
     }
     session_.machine().check();
-    return {.result = result_, .verdict = oracle::judge(result_, policy_for(config_, backup_))};
+    return judged();
+}
+
+report::CycleRecord SwapCycle::judged() const {
+    return {.result = result_,
+            .verdict = oracle::judge(result_, policy_for(config_, backup_, gtt_pages_))};
 }
 
 void SwapCycle::run(report::RunReport& report) {
     begin();
     for (unsigned cycle = 1; cycle <= config_.cycles; ++cycle) {
-        fill();
-        press();
-        verify();
+        try {
+            fill();
+            press();
+            verify();
+        } catch (const machine::AgentError&) {
+            // A job that faults fails in the guest; the fault is the driver's, and content is lost.
+            count_device_errors();
+            if (result_.device_faults + result_.stale_uses == 0) throw;
+            report.cycles.push_back(judged());
+            throw;
+        }
         report.cycles.push_back(finish(cycle == config_.cycles));
         if (report.seconds_to_first_check == 0) report.seconds_to_first_check = first_check_;
         const auto& done = report.cycles.back();

@@ -46,8 +46,11 @@ public:
 private:
     std::string label(const char* what) const;
     void sample();
+    oracle::Placement filled_now(const oracle::Placement& claim) const;
     void note_first_check();
     void settle_balances();
+    void count_device_errors();
+    report::CycleRecord judged() const;
 
     Session& session_;
     const SwapCycleConfig& config_;
@@ -59,6 +62,7 @@ private:
     oracle::CycleResult result_;
     oracle::HostCheck host_;
     std::uint32_t generation_ = 0;  // = number of the cycle
+    std::uint64_t gtt_pages_ = 0;   // of the GTT buffers
     std::uint64_t since_ = 0;       // witness log serial at the start of the cycle
     Session::Clock::time_point out_begin_{};
     double first_check_ = 0;
@@ -74,7 +78,12 @@ void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machin
 std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& config,
                                     std::uint32_t first_id);
 
-// What a cycle with this backup must show.
-oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup);
+// What a cycle with this backup and so many pages of GTT buffers must show.
+oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup,
+                          std::uint64_t gtt_pages);
+
+// What must be back where it was once the buffers are freed.
+std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
+                                           const oracle::Counters& after);
 
 }  // namespace vttm::cli

@@ -73,6 +73,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
         {"memcg_limit_mib", number(c.memcg_limit_mib)},
         {"seed", number(c.seed)},
         {"min_unchanged", real(c.min_unchanged)},
+        {"min_unsplit", real(c.min_unsplit)},
         {"timeout_s", number(c.timeout_s)},
     };
     toml::table table;
@@ -98,7 +99,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
 
 void check_swap_cycle(const SwapCycleConfig& c) {
     auto in_range = [](const char* what, auto value, auto low, auto high) {
-        if (value < low || value > high)
+        if (!(value >= low && value <= high))  // refuses a NaN, too
             throw std::runtime_error(
                 fmt::format("{} is {}, must be {} .. {}", what, value, low, high));
     };
@@ -113,6 +114,7 @@ void check_swap_cycle(const SwapCycleConfig& c) {
     in_range("cycles", c.cycles, 1u, 100000u);
     in_range("swapped_share", c.swapped_share, 0.0, 1.0);
     in_range("min_unchanged", c.min_unchanged, 0.0, 1.0);
+    in_range("min_unsplit", c.min_unsplit, 0.0, 1.0);
     in_range("hog_step_mib", c.hog_step_mib, u64{1}, u64{4096});
     in_range("timeout_s", c.timeout_s, u64{10}, u64{86400});
     if (c.backups.empty()) throw std::runtime_error("backups is empty, name copy and/or insert");

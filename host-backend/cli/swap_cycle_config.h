@@ -23,7 +23,8 @@ struct SwapCycleConfig {
     std::uint64_t memcg_limit_mib = 0;  // memory.max of the hog's cgroup; 0: none
     std::uint64_t seed = 0;           // 0: from the clock; printed, so that a run can be repeated
     double min_unchanged = 0.99;      // insert: share of pages whose guest-physical page stays
-    std::uint64_t timeout_s = 1800;   // whole scenario
+    double min_unsplit = 0.95;  // insert: share of the 2 MiB pages that reach the disk in one piece
+    std::uint64_t timeout_s = 3600;   // whole scenario
 };
 
 // Reads a scenario file over the defaults. Unknown keys, wrong types and values out of range are

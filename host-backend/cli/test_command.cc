@@ -19,18 +19,20 @@ using report::TestStatus;
 struct Stage {
     const char* name;
     const char* what;
+    // False: the set-up gives all that its cases need, so a skip means that something is lost.
+    bool may_skip;
     report::TestResults (*run)(const StageContext&);
 };
 
 constexpr Stage kStages[] = {
-    {"unit", "host tests, no machine",
+    {"unit", "host tests, no machine", true,
      [](const StageContext& c) { return run_host_suite(c, "unit"); }},
-    {"vm", "QEMU device by qtest; machine errors by planted panics, hangs, kills",
+    {"vm", "QEMU device by qtest; machine errors by planted panics, hangs, kills", false,
      [](const StageContext& c) { return run_host_suite(c, "vm"); }},
-    {"guest", "driver and library tests in the guest", run_guest_tests},
-    {"kunit", "the kernel's KUnit suites, per ttm.backup", run_kunit},
-    {"planted", "faults planted in RAM and swap file of a live cycle", run_self_test},
-    {"cycle", "a short swap cycle per ttm.backup", run_short_cycles},
+    {"guest", "driver and library tests in the guest", false, run_guest_tests},
+    {"kunit", "the kernel's KUnit suites, per ttm.backup", false, run_kunit},
+    {"planted", "faults planted in RAM and swap file of a live cycle", false, run_self_test},
+    {"cycle", "a short swap cycle per ttm.backup", false, run_short_cycles},
 };
 
 report::TestResults run_stage(const Stage& stage, const StageContext& context, int& worst) {
@@ -39,16 +41,24 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context, i
     } catch (const machine::Interrupted&) {
         throw;
     } catch (const machine::Error& e) {
-        worst = std::max(worst, e.exit_code());
+        if (!worst) worst = e.exit_code();  // the first is the cause
         report::TestResults r;
         r.cases.push_back(make_case(stage.name, e.kind(), TestStatus::kFailed, e.what()));
         return r;
     } catch (const std::exception& e) {
-        worst = std::max(worst, report::to_int(report::ExitCode::kInfrastructure));
+        if (!worst) worst = report::to_int(report::ExitCode::kInfrastructure);
         report::TestResults r;
         r.cases.push_back(make_case(stage.name, "stage", TestStatus::kFailed, e.what()));
         return r;
     }
+}
+
+void fail_skips(report::TestResults& results) {
+    for (auto& c : results.cases)
+        if (c.status == TestStatus::kSkipped) {
+            c.status = TestStatus::kFailed;
+            c.message = "skipped where nothing may be skipped: " + c.message;
+        }
 }
 
 void print_cases(const report::TestResults& results) {
@@ -88,6 +98,7 @@ int test_command(const CommonOptions& common, const TestOptions& options) {
             continue;
         const double begin = progress.seconds();
         report::TestResults results = run_stage(stage, context, worst);
+        if (!stage.may_skip) fail_skips(results);
         const report::TestCounts n = results.counts();
         progress.note(fmt::format("stage {}: {} passed, {} failed, {} skipped in {:.1f} s", stage.name,
                                   n.passed, n.failed, n.skipped, progress.seconds() - begin));

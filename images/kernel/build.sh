@@ -9,7 +9,7 @@
 # linux/ (the part of the source that build/ needs); patches (the series that is in it).
 #
 # DIR of --source is a kernel tree of the user's: it is copied, never changed; each patch of the series is
-# applied to the copy, or passed over if the tree has it already.
+# applied to the copy, or passed over if it is seen to be there (a tree with the whole series: use one without).
 #
 # The key stands for source, patches, configuration, this recipe and compiler. Its first 8 digits are in the
 # kernel's release: a module of one kernel must never be loaded into another, and their

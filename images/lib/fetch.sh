@@ -143,7 +143,7 @@ _fetch_apt() {
 # own downloader, so that the system's proxies and credentials hold.
 _fetch_get() {
     local name log
-    name=${3##*/}
+    name=$(printf '%s' "${3##*/}" | sed 's/%7e/~/g; s/%2b/+/g; s/%3a/:/g')
     log=$VTTM_LOG_DIR/fetch.log
     VTTM_STEP_PATH=$1/file VTTM_STEP_BYTES=$5 \
         vttm_step "download $name" "$log" \

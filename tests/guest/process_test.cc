@@ -48,7 +48,7 @@ TEST_F(TimeTest, WaitKeepsToItsTime) {
     const LongWork work(gpu);
     gpu.fill(work.a, 1);
     gpu.fill(work.b, 2);
-    const Job job = work.start(gpu, 256);
+    const Job job = work.start(gpu, 128);
     EXPECT_EQ(job.result(0).error, ETIME);
     const Clock::time_point begin = Clock::now();
     const int error = job.result(2'000'000).error;

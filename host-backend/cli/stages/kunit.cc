@@ -48,9 +48,11 @@ report::TestResults kunit_boot(const StageContext& context, const std::string& b
             results.cases.push_back(make_case(name, "ktap", TestStatus::kFailed, e.what()));
         }
     }
-    if (results.cases.empty())
-        results.cases.push_back(make_case("kunit", "suites", TestStatus::kFailed,
-                                          "the guest's kernel has no KUnit suite"));
+    if (reply.at("results").size() < std::size(kModules))
+        results.cases.push_back(make_case(
+            "kunit", "suites", TestStatus::kFailed,
+            fmt::format("{} modules gave only {} suites", std::size(kModules),
+                        reply.at("results").size())));
     machine.check();
     machine.stop(std::chrono::seconds(5));
     return results;

@@ -175,6 +175,7 @@ private:
         std::set<PageId> back;
         for (const auto& c : faults_.back().planted.changes) back.insert(c.id);
         std::erase_if(seen.host.bad, [&](const auto& b) { return back.contains(b.id); });
+        seen.stale_uses = seen.device_faults = 0;  // the bad pages alone must do it
         const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
         check(results, "verdict_is_content",
               verdict.kind == oracle::VerdictKind::kContent
