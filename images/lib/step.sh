@@ -101,6 +101,9 @@ _vttm_how_far() {
         printf '%d %%' $((have * 100 / VTTM_STEP_LINES))
     else
         last=$(tail -n 1 "$1" 2>/dev/null | tr -cd '[:print:]')
+        case $last in
+        '== '*) last= ;; # our own headline
+        esac
         printf '%.60s' "$last"
     fi
 }
