@@ -13,7 +13,7 @@ constexpr std::uint64_t kKiB = 1024;
 constexpr std::uint64_t kPage = 4 * kKiB;
 constexpr std::uint64_t kHuge = 2048 * kKiB;
 
-// Sizes besides 2 MiB: each order that TTM's pool knows, and some that split into several orders.
+// Sizes besides 2 MiB: from one page to 16 MiB, some of which take several orders of TTM's pool.
 constexpr std::array<std::uint64_t, 12> kSizes = {
     4 * kKiB,    16 * kKiB,   28 * kKiB,   64 * kKiB,    256 * kKiB,   1024 * kKiB,
     1028 * kKiB, 3072 * kKiB, 4096 * kKiB, 6148 * kKiB, 8192 * kKiB, 16384 * kKiB,
@@ -33,6 +33,7 @@ void fill_domain(std::vector<PlannedBuffer>& out, std::mt19937_64& rng, std::uin
     const std::uint64_t share = total / 2 / kSizes.size();
     for (std::uint64_t size : kSizes) {
         std::uint64_t count = share / size;
+        count = std::max<std::uint64_t>(count, 1);
         if (size < 256 * kKiB) count = std::min(count, kMaxSmall);
         for (; count > 0 && left >= size; --count, left -= size) add(out, rng, size, domain);
     }

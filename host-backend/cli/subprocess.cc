@@ -101,25 +101,32 @@ SubprocessResult run_subprocess(const SubprocessRequest& request) {
     std::string pending;
     std::array<char, 65536> chunk;
     const auto deadline = std::chrono::steady_clock::now() + request.timeout;
+    const auto must_end = [&] {
+        const bool cancelled = request.cancelled && request.cancelled();
+        result.timed_out = !cancelled && std::chrono::steady_clock::now() > deadline;
+        return cancelled || result.timed_out;
+    };
     for (;;) {
         pollfd p{in.get(), POLLIN, 0};
         int ready = ::poll(&p, 1, 100);
         if (ready > 0) {
             ssize_t n = ::read(in.get(), chunk.data(), chunk.size());
+            if (n < 0 && errno == EINTR) continue;
             if (n <= 0) break;
             pending.append(chunk.data(), static_cast<std::size_t>(n));
             emit_lines(pending, request, false);
         }
-        const bool cancelled = request.cancelled && request.cancelled();
-        if (cancelled || std::chrono::steady_clock::now() > deadline) {
-            result.timed_out = !cancelled;
+        if (must_end()) {
             ::kill(-pid, SIGKILL);
             break;
         }
     }
     emit_lines(pending, request, true);
+    // A child may close its output and live on: the limits hold for that, too.
     int status = 0;
-    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    for (pid_t ended = 0; ended != pid; ended = ::waitpid(pid, &status, WNOHANG)) {
+        if (must_end()) ::kill(-pid, SIGKILL);
+        ::poll(nullptr, 0, 5);
     }
     result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return result;

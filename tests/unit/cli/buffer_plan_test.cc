@@ -64,6 +64,17 @@ TEST(BufferPlan, SpansTheSizesAndBothCachings) {
     EXPECT_LT(cpu, plan.size() / 2);
 }
 
+TEST(BufferPlan, HasEachSizeInEachDomain) {
+    // The smallest set that the shipped scenarios use.
+    auto plan = plan_buffers({.seed = 5, .gtt_bytes = 640 * kMiB, .vram_bytes = 80 * kMiB});
+    for (const std::string domain : {"gtt", "vram"})
+        for (std::uint64_t bytes : {4096ull, 65536ull, 1ull << 20, 4ull << 20, 16ull << 20}) {
+            bool found = false;
+            for (const auto& b : plan) found |= b.domain == domain && b.bytes == bytes;
+            EXPECT_TRUE(found) << bytes << " bytes in " << domain;
+        }
+}
+
 TEST(BufferPlan, RefusesPartialPages) {
     EXPECT_THROW(plan_buffers({.seed = 1, .gtt_bytes = 100, .vram_bytes = 0}), std::invalid_argument);
 }

@@ -32,6 +32,14 @@ TEST(Subprocess, TimeLimitEndsGrandchildrenToo) {
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
+TEST(Subprocess, TimeLimitHoldsForAChildThatClosedItsOutput) {
+    auto begin = std::chrono::steady_clock::now();
+    auto r = run_subprocess({.argv = {"sh", "-c", "exec sleep 30 >/dev/null 2>&1"},
+                             .timeout = std::chrono::milliseconds(300)});
+    EXPECT_TRUE(r.timed_out);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
 TEST(Subprocess, CanBeCancelled) {
     auto r = run_subprocess({.argv = {"sleep", "30"}, .cancelled = [] { return true; }});
     EXPECT_FALSE(r.timed_out);
