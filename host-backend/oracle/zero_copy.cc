@@ -15,6 +15,7 @@ ZeroCopyStats& ZeroCopyStats::operator+=(const ZeroCopyStats& o) {
     changed += o.changed;
     unknown += o.unknown;
     bad += o.bad;
+    late += o.late;
     return *this;
 }
 
@@ -69,6 +70,7 @@ void ZeroCopyTracker::judge(Judged& known, const vttm_stamp_id& want, Domain dom
             return;
         case PlaceKind::kSwap:
             // Too late: what comes back into the page cache from here on was read, not backed up.
+            stats_.late++;
             conclude(true);
             return;
         case PlaceKind::kShmem:

@@ -24,6 +24,8 @@ struct ZeroCopyStats {
     // Looks that found other content at the claimed address: no evidence. The page may have gone on
     // to swap between claim and look, so it is looked at again in the next sample.
     std::uint64_t bad = 0;
+    // First sampled when the guest claimed them in swap already: too late to tell, in no other figure.
+    std::uint64_t late = 0;
 
     std::uint64_t known() const { return unchanged + changed; }
     // Share of unchanged among known pages, 0..1; nothing if there are none.
@@ -34,7 +36,7 @@ struct ZeroCopyStats {
 // Host-observed zero-copy: is the guest-physical page that shmem holds the one the device used?
 // Sampled while pages go out; each page counts once per device access, at the first sample that
 // sees it backed up. Sample often enough that pages are seen in shmem before swap takes them: a
-// page first seen in swap only does not count.
+// page first seen in swap is late, and no later look at it counts.
 class ZeroCopyTracker {
 public:
     explicit ZeroCopyTracker(const Ledger& ledger) : ledger_(ledger) {}

@@ -62,6 +62,7 @@ json zero_copy(const oracle::ZeroCopyStats& z) {
              {"changed", z.changed},
              {"unknown", z.unknown},
              {"no_evidence", z.bad},
+             {"first_seen_in_swap", z.late},
              {"share", nullptr}};
     if (const auto share = z.share()) out["share"] = *share;
     return out;
@@ -181,6 +182,7 @@ json to_json(const RunReport& run) {
              {"vram_bytes", run.vram_bytes},
              {"swap_bytes", run.swap_bytes},
              {"seconds", run.seconds},
+             {"seconds_to_boot", run.seconds_to_boot},
              {"seconds_to_first_check", run.seconds_to_first_check},
              {"log_dir", run.log_dir},
              {"backups", json::array()},

@@ -25,12 +25,13 @@ struct RunReport {
     std::string accelerator;  // "kvm" or "tcg"
     std::string kernel_release;
     std::string kernel_variant;
-    std::string log_dir;     // where console, QEMU and witness logs are
+    std::string log_dir;     // where the logs are; "" for a pass
     std::uint64_t seed = 0;  // repeats the run
     std::uint64_t guest_ram_bytes = 0;
     std::uint64_t vram_bytes = 0;
     std::uint64_t swap_bytes = 0;
     double seconds = 0;                 // whole run
+    double seconds_to_boot = 0;         // QEMU's start to the guest agent's first word
     double seconds_to_first_check = 0;  // start of the command to the first content check
     std::vector<CycleRecord> cycles;    // in order, all backups
     // Balances over the whole run, taken after all buffers were freed.

@@ -147,6 +147,8 @@ std::string main_table(const std::vector<BackupSummary>& columns, bool tcg) {
         return fmt::format("{} ({})", grouped_u(s.zero_copy.known()),
                            grouped_u(s.zero_copy.unknown));
     });
+    t.row("  pages first seen in swap, too late to tell",
+          [](const BackupSummary& s) { return grouped_u(s.zero_copy.late); });
     t.row("2 MiB runs unsplit / all in the swap file",
           [](const BackupSummary& s) { return of(s.runs.unsplit, s.runs.groups); });
     t.row("  of those 2 MiB pages before",
@@ -164,12 +166,11 @@ std::string main_table(const std::vector<BackupSummary>& columns, bool tcg) {
         });
     }
     t.gap();
-    for (const char* name :
-         {"pswpout", "pswpin", "thp_swpout", "thp_swpout_fallback", "inserted_pages"}) {
-        if (std::string_view(name) == "inserted_pages" &&
-            !t.any([](const BackupSummary& s) { return s.counters.contains("inserted_pages"); })) {
-            continue;
-        }
+    for (const char* name : {"pswpout", "pswpin", "thp_swpout", "thp_swpout_fallback"})
+        t.row(name, [name](const BackupSummary& s) { return counter(s.counters, name); });
+    // Of the series; a kernel without it has none of them.
+    for (const char* name : {"inserted_pages", "insert_fallback", "copied_pages"}) {
+        if (!t.any([name](const BackupSummary& s) { return s.counters.contains(name); })) continue;
         t.row(name, [name](const BackupSummary& s) { return counter(s.counters, name); });
     }
     t.row("allocstall", [](const BackupSummary& s) { return allocstalls(s.counters); });

@@ -117,6 +117,20 @@ TEST_F(ZeroCopy, PagesFirstSeenInSwapDoNotCount) {
     sample();
     EXPECT_EQ(tracker_.stats().known(), 0u);
     EXPECT_EQ(tracker_.stats().unknown, 0u);
+    EXPECT_EQ(tracker_.stats().late, 16u) << "once, and named";
+}
+
+TEST_F(ZeroCopy, PagesSeenInShmemBeforeSwapAreNotLate) {
+    device_.write(1, 1, 0, 16, g_.gpa(10));
+    g_.put_run(1, 0, 16, in_shmem(g_.gpa(10)));
+    sample();
+    g_.put_run(1, 0, 16, in_swap(100));
+    sample();
+    EXPECT_EQ(tracker_.stats().unchanged, 16u);
+    EXPECT_EQ(tracker_.stats().late, 0u);
+    ZeroCopyStats sum = tracker_.stats();
+    sum += ZeroCopyStats{.late = 3};
+    EXPECT_EQ(sum.late, 3u);
 }
 
 TEST_F(ZeroCopy, PagesThatMovedSinceTheDevicesAccessAreUnknown) {

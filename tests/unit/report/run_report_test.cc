@@ -66,6 +66,11 @@ TEST(Table, HasEveryRow) {
     EXPECT_THAT(t, ContainsRegex("pswpin +1 400 +700\n"));
     EXPECT_THAT(t, ContainsRegex("thp_swpout +6 +3\n"));
     EXPECT_THAT(t, ContainsRegex("thp_swpout_fallback +2 +1\n"));
+    EXPECT_THAT(t, ContainsRegex("of pages .not known. +800 .20. +400 .10."));
+    EXPECT_THAT(t, ContainsRegex("pages first seen in swap, too late to tell +6 +3\n"));
+    EXPECT_THAT(t, ContainsRegex("inserted_pages +0 +1 000\n"));
+    EXPECT_THAT(t, ContainsRegex("insert_fallback +0 +2\n"));
+    EXPECT_THAT(t, ContainsRegex("copied_pages +2 000 +0\n"));
     EXPECT_THAT(t, ContainsRegex("allocstall +14 +7\n"));
     EXPECT_THAT(t, ContainsRegex("nr_gpu_active .peak. +1 002 +1 003\n"));
     EXPECT_THAT(t, ContainsRegex("nr_gpu_reclaim .peak. +17 +17\n"));
@@ -179,6 +184,9 @@ TEST(Json, TellsEverything) {
     ASSERT_EQ(j["cycles"].size(), 3u);
     const auto& c = j["cycles"][2];
     EXPECT_EQ(c["zero_copy"]["share"], 1.0);
+    EXPECT_EQ(c["zero_copy"]["first_seen_in_swap"], 3);
+    EXPECT_EQ(j["backups"][0]["zero_copy"]["first_seen_in_swap"], 6);
+    EXPECT_EQ(j["seconds_to_boot"], 2.5);
     EXPECT_EQ(c["runs_2mib"]["unsplit"], 4);
     EXPECT_EQ(c["runs_2mib"]["split"], 0);
     EXPECT_EQ(c["witnesses"]["host"]["good"], 999);

@@ -37,6 +37,7 @@ RunReport sample_run() {
     run.guest_ram_bytes = 1536ull << 20;
     run.log_dir = "/logs";
     run.seconds = 61.25;
+    run.seconds_to_boot = 2.5;
     for (const char* backup : {"copy", "copy", "insert"}) {
         oracle::CycleResult r;
         r.backup = backup;
@@ -51,6 +52,7 @@ RunReport sample_run() {
         r.zero_copy.unchanged = insert ? 400 : 0;
         r.zero_copy.changed = insert ? 0 : 400;
         r.zero_copy.unknown = 10;
+        r.zero_copy.late = 3;
         r.runs = {.groups = 4, .unsplit = insert ? 4u : 1u, .huge_groups = 3, .huge_unsplit = 1};
         r.counters = {{"pswpout", 800},
                       {"pswpin", 700},
@@ -58,7 +60,9 @@ RunReport sample_run() {
                       {"thp_swpout_fallback", 1},
                       {"allocstall_normal", 5},
                       {"allocstall_dma32", 2},
-                      {"inserted_pages", insert ? 1000 : 0}};
+                      {"inserted_pages", insert ? 1000 : 0},
+                      {"insert_fallback", insert ? 2 : 0},
+                      {"copied_pages", insert ? 0 : 1000}};
         r.levels = {{"nr_gpu_active", 1000 + r.cycle}, {"nr_gpu_reclaim", 17}};
         r.seconds_out = 2;
         r.seconds_in = 1;
