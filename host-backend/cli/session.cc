@@ -4,26 +4,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
-
 #include "host-backend/oracle/cpu_witness.h"
 
 namespace vttm::cli {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 // One verify or fill request: small enough for live progress, large enough to hide the round trip.
-constexpr std::uint64_t kPortionPages = (64u << 20) / kPage;
-
-oracle::Domain domain_of(const std::string& name) {
-    return name == "vram" ? oracle::Domain::kVram : oracle::Domain::kGtt;
-}
-
-oracle::Caching caching_of(const std::string& name) {
-    if (name == "uc") return oracle::Caching::kUc;
-    return name == "wc" ? oracle::Caching::kWc : oracle::Caching::kWb;
-}
+constexpr std::uint64_t kPortionPages = (64u << 20) / oracle::kPageSize;
 
 machine::UniqueFd open_swap(const machine::Machine& m) {
     int fd = ::open(m.swap_disk().c_str(), O_RDWR | O_CLOEXEC);
@@ -81,17 +68,8 @@ void Session::set_backup(const std::string& mode) {
 }
 
 void Session::create(std::span<const PlannedBuffer> buffers) {
-    nlohmann::json list = nlohmann::json::array();
-    for (const PlannedBuffer& b : buffers) {
-        list.push_back(
-            {{"id", b.id}, {"bytes", b.bytes}, {"domain", b.domain}, {"caching", b.caching}});
-        ledger_.add({.id = b.id,
-                     .pages = b.bytes / kPage,
-                     .domain = domain_of(b.domain),
-                     .caching = caching_of(b.caching),
-                     .generation = 0});
-    }
-    auto reply = call("buffers.create", {{"buffers", std::move(list)}});
+    for (const PlannedBuffer& b : buffers) ledger_.add(booked(b));
+    auto reply = call("buffers.create", create_request(buffers));
     if (reply.at("created").get<std::size_t>() != buffers.size())
         bad_reply("buffers.create", reply.dump());
 }
@@ -106,7 +84,7 @@ std::uint64_t Session::fill(const std::vector<PlannedBuffer>& buffers, std::uint
     std::uint64_t pages = 0;
     for (const PlannedBuffer& b : buffers) {
         (b.cpu_fill ? by_cpu : by_device).push_back(b.id);
-        pages += b.bytes / kPage;
+        pages += b.bytes / oracle::kPageSize;
     }
     const std::string key = fmt::format("{:#x}", ledger_.key());
     std::uint64_t filled = 0;
@@ -125,13 +103,6 @@ std::uint64_t Session::fill(const std::vector<PlannedBuffer>& buffers, std::uint
     return filled;
 }
 
-std::vector<std::uint32_t> Session::filled_ids() const {
-    std::vector<std::uint32_t> ids;
-    for (const auto& [id, info] : ledger_.buffers())
-        if (info.generation) ids.push_back(id);
-    return ids;
-}
-
 oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint64_t)>& tick) {
     log_.poll();
     const std::uint64_t since = log_.serial();
@@ -141,34 +112,18 @@ oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint6
     report.present = true;
     std::uint64_t told_bad = 0, done = 0;
 
-    // A request names one generation: group, then cut into portions.
-    std::map<std::uint32_t, std::vector<std::uint32_t>> by_generation;
-    for (std::uint32_t id : filled_ids())
-        by_generation[ledger_.find(id)->generation].push_back(id);
-    for (auto& [generation, ids] : by_generation) {
-        // The buffers are more than RAM: the second reader goes the other way round, so that it
-        // meets what the first one left resident instead of chasing it out page by page.
-        if (by == By::kCpu) std::reverse(ids.begin(), ids.end());
-        std::vector<std::uint32_t> portion;
-        std::uint64_t pages = 0;
-        for (std::size_t i = 0; i < ids.size(); ++i) {
-            portion.push_back(ids[i]);
-            pages += ledger_.find(ids[i])->pages;
-            if (pages < kPortionPages && i + 1 < ids.size()) continue;
-            auto reply = call("buffers.verify", {{"ids", portion},
-                                                 {"generation", generation},
-                                                 {"key", key},
-                                                 {"by", by == By::kDevice ? "device" : "cpu"}});
-            if (by == By::kCpu)
-                append_cpu_report(report, reply, ledger_);
-            else
-                told_bad += reply.at("pages").get<std::uint64_t>() -
-                            reply.at("good").get<std::uint64_t>();
-            done += pages;
-            if (tick) tick(done);
-            portion.clear();
-            pages = 0;
-        }
+    for (const Portion& portion : verify_portions(ledger_, by, kPortionPages)) {
+        auto reply = call("buffers.verify", {{"ids", portion.ids},
+                                             {"generation", portion.generation},
+                                             {"key", key},
+                                             {"by", by == By::kDevice ? "device" : "cpu"}});
+        if (by == By::kCpu)
+            append_cpu_report(report, reply, ledger_);
+        else
+            told_bad +=
+                reply.at("pages").get<std::uint64_t>() - reply.at("good").get<std::uint64_t>();
+        done += portion.pages;
+        if (tick) tick(done);
     }
     if (by == By::kCpu) return report;
     // The log must be whole, or the device's findings are not.
@@ -220,27 +175,18 @@ oracle::HostCheck Session::check_at_rest() {
         machine::PauseGuard paused(machine_);
         check = oracle::check_host(ledger_, claim, view(), &log_);
     }
+    look_again(check);
+    return check;
+}
+
+void Session::look_again(oracle::HostCheck& check) {
     for (int round = 0; round < 3 && !check.report.bad.empty(); ++round) {
         oracle::Placement newer = placement();
         machine::PauseGuard paused(machine_);
         oracle::recheck_host(check, ledger_, newer, view());
     }
-    return check;
 }
 
-oracle::Counters Session::counters() {
-    auto reply = call("counters");
-    oracle::Counters out;
-    auto take = [&](const char* group, const std::string& prefix) {
-        if (!reply.contains(group) || !reply[group].is_object()) return;
-        for (const auto& [name, value] : reply[group].items())
-            if (value.is_number_integer()) out[prefix + name] = value.get<std::int64_t>();
-    };
-    take("vmstat", "");
-    take("backup", "");
-    take("vttm", "vttm.");
-    out["swap_used"] = reply.at("swaps").get<std::int64_t>() / static_cast<std::int64_t>(kPage);
-    return out;
-}
+oracle::Counters Session::counters() { return parse_counters(call("counters")); }
 
 }  // namespace vttm::cli

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/cli/agent_requests.h"
 #include "host-backend/cli/buffer_plan.h"
 #include "host-backend/machine/machine.h"
 #include "host-backend/oracle/host_witness.h"
@@ -19,8 +20,6 @@
 #include "host-backend/oracle/witness_log.h"
 
 namespace vttm::cli {
-
-enum class By { kDevice, kCpu };
 
 class Session {
 public:
@@ -55,14 +54,13 @@ public:
     // All filled pages at their claimed places, the guest stopped while the host looks. Pages that
     // moved between claim and look get up to three newer claims.
     oracle::HostCheck check_at_rest();
+    // The bad pages of a check at up to three newer claims, the guest stopped for each look.
+    void look_again(oracle::HostCheck& check);
 
-    // /proc/vmstat and ttm's backup_stats by their names, vttm's stats with "vttm." before, and
-    // "swap_used" (pages).
+    // As parse_counters() names them.
     oracle::Counters counters();
 
 private:
-    std::vector<std::uint32_t> filled_ids() const;
-
     machine::Machine& machine_;
     oracle::Ledger ledger_;
     oracle::WitnessLog log_;
