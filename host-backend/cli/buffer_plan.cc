@@ -19,8 +19,9 @@ constexpr std::array<std::uint64_t, 12> kSizes = {
     1028 * kKiB, 3072 * kKiB, 4096 * kKiB, 6148 * kKiB, 8192 * kKiB, 16384 * kKiB,
 };
 
-// Cumulative: small sizes are bounded by count, or 4 KiB buffers alone would be many thousands.
-constexpr std::uint64_t kMaxSmall = 200;  // buffers of each size below 256 KiB
+// Buffers of each size below 256 KiB: small sizes are bounded by count, or 4 KiB buffers alone would be
+// many thousands.
+constexpr std::uint64_t kMaxSmall = 200;
 
 void add(std::vector<PlannedBuffer>& out, std::mt19937_64& rng, std::uint64_t bytes,
          const char* domain) {

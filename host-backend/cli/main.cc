@@ -7,7 +7,8 @@
 #include <filesystem>
 
 #include "host-backend/cli/commands.h"
-#include "host-backend/machine/errors.h"
+#include "host-backend/cli/conclude.h"
+#include "host-backend/cli/output.h"
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/report/exit_code.h"
 
@@ -53,22 +54,19 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
     app.add_option("--timeout", c.timeout_s, "seconds for the whole scenario");
 }
 
-// The scenario's file gives the defaults, so it is read before the options that override it.
 std::filesystem::path scenario_path(const std::filesystem::path& root, const std::string& name) {
     if (name.ends_with(".toml")) return name;
     return root / "tests" / "scenarios" / (name + ".toml");
 }
 
-// The scenario among the arguments, before they are parsed; "" if there is none.
-std::filesystem::path find_scenario(int argc, char** argv, const std::filesystem::path& root) {
-    bool is_run = false;
-    for (int i = 1; i < argc; ++i) {
-        const std::string a = argv[i];
-        if (is_run && !a.starts_with("-") && std::filesystem::is_regular_file(scenario_path(root, a)))
-            return scenario_path(root, a);
-        is_run |= a == "run";
-    }
-    return is_run ? scenario_path(root, "swap-cycle") : std::filesystem::path();
+// Throws std::runtime_error, also for a scenario that is not there.
+cli::SwapCycleConfig load_scenario(const std::filesystem::path& root, const std::string& name) {
+    const auto path = scenario_path(root, name);
+    if (!std::filesystem::is_regular_file(path))
+        throw std::runtime_error(
+            fmt::format("no scenario {}; there are those in tests/scenarios, or name a .toml file",
+                        path.string()));
+    return cli::load_swap_cycle(path);
 }
 
 int dispatch(int argc, char** argv) {
@@ -105,37 +103,22 @@ int dispatch(int argc, char** argv) {
     CLI::App* bench_app = app.add_subcommand("bench", "benchmarks: host code, and time to the first check");
     bench_app->add_option("--runs", bench.runs, "repetitions")->check(CLI::Range(1, 100));
 
-    // Two passes: where the tree is and which scenario, then everything.
-    for (int i = 1; i + 1 < argc; ++i)
-        if (std::string_view(argv[i]) == "--source-root") root = argv[i + 1];
-    if (auto path = find_scenario(argc, argv, root); std::filesystem::exists(path)) {
-        try {
-            run.config = cli::load_swap_cycle(path);
-        } catch (const std::runtime_error& e) {
-            fmt::print(stderr, "vttm: {}\n", e.what());
-            return report::to_int(ExitCode::kUsage);
-        }
-    }
     try {
         app.parse(argc, argv);
+        if (*run_app) {
+            // The scenario gives the defaults, so what the command line says comes once more over it.
+            run.config = load_scenario(root, scenario);
+            app.parse(argc, argv);
+            cli::check_swap_cycle(run.config);
+        }
     } catch (const CLI::ParseError& e) {
         return parse_failed(app, e);
+    } catch (const std::runtime_error& e) {
+        cli::print_err(fmt::format("vttm: {}\n", e.what()));
+        return report::to_int(ExitCode::kUsage);
     }
     test.source_root = bench.source_root = root;
-    if (*run_app) {
-        auto path = scenario_path(root, scenario);
-        if (!std::filesystem::exists(path)) {
-            fmt::print(stderr, "vttm: no scenario {}; there are those in tests/scenarios\n", path.string());
-            return report::to_int(ExitCode::kUsage);
-        }
-        try {
-            cli::check_swap_cycle(run.config);
-        } catch (const std::runtime_error& e) {
-            fmt::print(stderr, "vttm: {}\n", e.what());
-            return report::to_int(ExitCode::kUsage);
-        }
-        return cli::run_command(common, run);
-    }
+    if (*run_app) return cli::run_command(common, run);
     if (*test_app) return cli::test_command(common, test);
     if (*shell_app) return cli::shell_command(common);
     if (*bench_app) return cli::bench_command(common, bench);
@@ -148,11 +131,9 @@ int main(int argc, char** argv) {
     machine::InterruptGuard interrupts;
     try {
         return dispatch(argc, argv);
-    } catch (const machine::Error& e) {
-        fmt::print(stderr, "vttm: {}\n", e.what());
-        return e.exit_code();
-    } catch (const std::exception& e) {
-        fmt::print(stderr, "vttm: {}\n", e.what());
-        return report::to_int(ExitCode::kInfrastructure);
+    } catch (const std::exception&) {
+        const cli::Failure failure = cli::current_failure();
+        cli::print_err(fmt::format("vttm: {}\n", failure.text));
+        return report::to_int(failure.code);
     }
 }

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include "host-backend/cli/output.h"
 
 namespace vttm::cli {
 
@@ -20,9 +20,8 @@ double Progress::seconds() const {
 }
 
 void Progress::clear_line() {
-    if (line_open_) fmt::print(stderr, "\r\033[K");
+    if (line_open_) print_err("\r\033[K");
     line_open_ = false;
-    std::fflush(stderr);
 }
 
 void Progress::phase(const std::string& text) {
@@ -32,7 +31,7 @@ void Progress::phase(const std::string& text) {
     if (terminal_) {
         update(0, 0, "");
     } else {
-        fmt::print(stderr, "[{:7.1f} s] {}\n", seconds(), phase_);
+        print_err(fmt::format("[{:7.1f} s] {}\n", seconds(), phase_));
         last_ = Clock::now();
     }
 }
@@ -47,17 +46,16 @@ void Progress::update(std::uint64_t done, std::uint64_t total, const char* unit,
     if (total) text += fmt::format(" {}/{} {}", done, total, unit);
     if (!more.empty()) text += "  " + more;
     if (terminal_) {
-        fmt::print(stderr, "\r\033[K{}", text);
+        print_err("\r\033[K" + text);
         line_open_ = true;
-        std::fflush(stderr);
     } else {
-        fmt::print(stderr, "{}\n", text);
+        print_err(text + "\n");
     }
 }
 
 void Progress::note(const std::string& text) {
     clear_line();
-    fmt::print(stderr, "[{:7.1f} s] {}\n", seconds(), text);
+    print_err(fmt::format("[{:7.1f} s] {}\n", seconds(), text));
 }
 
 }  // namespace vttm::cli

@@ -1,27 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "host-backend/cli/commands.h"
+#include "host-backend/cli/conclude.h"
+#include "host-backend/cli/output.h"
+#include "host-backend/machine/interrupt.h"
+#include "host-backend/machine/unique_fd.h"
+
+extern char** environ;
 
 namespace vttm::cli {
 namespace {
 
-// The swap disk of the session: an unlinked-at-the-end sparse file.
+// The swap disk of the shell: a sparse file, gone at the end.
 class TemporaryDisk {
 public:
-    explicit TemporaryDisk(std::uint64_t bytes) {
-        path_ = (std::filesystem::temp_directory_path() / "vttm-shell-XXXXXX").string();
-        int fd = ::mkstemp(path_.data());
-        if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
-            throw std::system_error(errno, std::generic_category(), path_);
-        ::close(fd);
+    explicit TemporaryDisk(std::uint64_t bytes)
+        : path_((std::filesystem::temp_directory_path() / "vttm-shell-XXXXXX").string()) {
+        const machine::UniqueFd fd(::mkostemp(path_.data(), O_CLOEXEC));
+        if (!fd) throw std::system_error(errno, std::generic_category(), "cannot make " + path_);
+        if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) == 0) return;
+        const int error = errno;
+        ::unlink(path_.c_str());
+        throw std::system_error(error, std::generic_category(), "cannot make the swap disk " + path_);
     }
     ~TemporaryDisk() { ::unlink(path_.c_str()); }
     TemporaryDisk(const TemporaryDisk&) = delete;
@@ -32,40 +45,55 @@ private:
     std::string path_;
 };
 
+// Starts a program on this terminal and waits for its end. Ctrl-C and the like end it, too.
+int run_here(std::vector<std::string> argv) {
+    std::vector<char*> args;
+    for (std::string& a : argv) args.push_back(a.data());
+    args.push_back(nullptr);
+    pid_t pid = -1;
+    const int error = ::posix_spawn(&pid, args[0], nullptr, nullptr, args.data(), environ);
+    if (error) throw std::system_error(error, std::generic_category(), "cannot start " + argv[0]);
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
+        if (machine::interrupted()) ::kill(pid, SIGTERM);
+    }
+    return status;
+}
+
 }  // namespace
 
 // QEMU itself, not libvirt: a terminal is all that is wanted, and Ctrl-A X must end it.
 int shell_command(const CommonOptions& common) {
-    const Manifest m = load_manifest(common.vm_json);
-    const std::string accel = common.accel.empty() ? m.accel : common.accel;
-    TemporaryDisk swap(4ull << 30);
-    std::vector<std::string> argv = {
-        m.qemu.string(), "-machine", "q35,memory-backend=ram0", "-accel", accel, "-m", "1536",
-        "-object", "memory-backend-memfd,id=ram0,size=1536M,share=on", "-no-reboot", "-nographic",
-        "-kernel", m.kernel.string(), "-initrd", m.initramfs.string(), "-append",
-        fmt::format("console=ttyS0 panic=-1 quiet vttm.mode=shell {}", common.cmdline),
+    for (const auto& [given, option] :
+         {std::pair{!common.connect_uri.empty(), "--connect"},
+          std::pair{!common.logs_dir.empty(), "--logs"}, std::pair{common.keep, "--keep"}})
+        if (given) {
+            print_err(fmt::format("vttm: {} has no meaning for shell: it runs QEMU on this terminal, "
+                               "without libvirt, and leaves nothing behind\n", option));
+            return report::to_int(report::ExitCode::kUsage);
+        }
+    const machine::MachineConfig c = machine_config(common, load_manifest(common.vm_json));
+    machine::preflight(c);
+    TemporaryDisk swap(c.swap_mib << 20);
+    const std::string ram = fmt::format("{}M", c.ram_mib), vram = fmt::format("{}M", c.vram_mib);
+    print_out("Ctrl-A X ends the machine, `poweroff` too.\n");
+    const int status = run_here({
+        c.qemu.string(), "-machine", "q35,memory-backend=ram0", "-accel", c.accel, "-m", ram,
+        "-object", "memory-backend-memfd,id=ram0,share=on,size=" + ram, "-no-reboot", "-nographic",
+        "-kernel", c.kernel.string(), "-initrd", c.initramfs.string(), "-append",
+        fmt::format("console=ttyS0 panic=-1 quiet vttm.mode=shell {}", c.cmdline_extra),
         "-drive", fmt::format("file={},if=none,id=swap,format=raw,discard=unmap", swap.path()),
         "-device", "virtio-blk-pci,drive=swap,serial=vttm-swap",
-        "-object", "memory-backend-memfd,id=vram0,size=256M,share=on",
+        "-object", "memory-backend-memfd,id=vram0,share=on,size=" + vram,
         "-device", "vttm,id=vttm0,vram=vram0",
-    };
-    fmt::print("Ctrl-A X ends the machine, `poweroff` too.\n");
-    std::fflush(stdout);
-    pid_t pid = ::fork();
-    if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
-    if (pid == 0) {
-        std::vector<char*> args;
-        for (std::string& a : argv) args.push_back(a.data());
-        args.push_back(nullptr);
-        ::execv(args[0], args.data());
-        _exit(127);
+    });
+    machine::throw_if_interrupted();
+    if (const auto failure = shell_failure(status)) {
+        print_err(fmt::format("vttm: {}\n", failure->text));
+        return report::to_int(failure->code);
     }
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
-        ::kill(pid, SIGTERM);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return 0;
 }
 
 }  // namespace vttm::cli

@@ -13,28 +13,12 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "host-backend/machine/unique_fd.h"
+
 extern char** environ;
 
 namespace vttm::cli {
 namespace {
-
-class Fd {
-public:
-    explicit Fd(int fd) : fd_(fd) {}
-    ~Fd() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Fd(const Fd&) = delete;
-    Fd& operator=(const Fd&) = delete;
-    int get() const { return fd_; }
-    void close() {
-        ::close(fd_);
-        fd_ = -1;
-    }
-
-private:
-    int fd_;
-};
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
     std::vector<char*> out;
@@ -93,9 +77,9 @@ SubprocessResult run_subprocess(const SubprocessRequest& request) {
     std::array<int, 2> ends;
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
         throw std::system_error(errno, std::generic_category(), "pipe");
-    Fd in(ends[0]), out(ends[1]);
+    machine::UniqueFd in(ends[0]), out(ends[1]);
     pid_t pid = spawn(request, out.get());
-    out.close();
+    out.reset();
 
     SubprocessResult result;
     std::string pending;

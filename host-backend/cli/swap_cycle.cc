@@ -150,6 +150,7 @@ void SwapCycle::fill() {
 void SwapCycle::note_first_check() {
     oracle::HostCheck check = session_.check_at_rest();
     first_check_ = progress_.seconds();
+    result_.host = check.report;  // bad pages count, though a later look finds them good
     progress_.note(fmt::format("first content check: {} of {} pages good as the host sees them",
                                check.report.good(), check.report.checked));
 }
@@ -208,11 +209,16 @@ void SwapCycle::press() {
 void SwapCycle::look() {
     progress_.phase(label("host looks at RAM and swap file"));
     session_.call("sync");
-    host_ = session_.check_at_rest();
-    result_.host = host_.report;
-    result_.runs = host_.swap.runs;
-    result_.swapped_share = host_.swap.gtt_share();
-    result_.pages_on_disk = host_.swap.on_disk();
+    const oracle::HostCheck host = session_.check_at_rest();
+    const std::vector<oracle::BadPage> early = std::move(result_.host.bad);
+    result_.host = host.report;
+    for (const oracle::BadPage& bad : early)
+        if (std::none_of(host.report.bad.begin(), host.report.bad.end(),
+                         [&](const auto& b) { return b.id == bad.id; }))
+            result_.host.bad.push_back(bad);
+    result_.runs = host.swap.runs;
+    result_.swapped_share = host.swap.gtt_share();
+    result_.pages_on_disk = host.swap.on_disk();
     result_.bytes_out = result_.pages_on_disk * kPage;
     result_.zero_copy = tracker_.stats();
     oracle::ScanResult scan;
@@ -281,6 +287,18 @@ report::CycleRecord SwapCycle::judged() const {
             .verdict = oracle::judge(result_, policy_for(config_, backup_, gtt_pages_))};
 }
 
+// A cycle that breaks off is no record, unless it has proven something against the driver: a job that
+// faults fails in the guest, and bad pages may be known before a panic.
+void SwapCycle::keep_findings(report::RunReport& report) {
+    try {
+        count_device_errors();
+    } catch (const std::exception&) {  // the log is broken: what was read of it counts
+    }
+    result_.balances.clear();  // perhaps not settled yet
+    report::CycleRecord record = judged();
+    if (record.verdict.kind >= oracle::VerdictKind::kLeak) report.cycles.push_back(std::move(record));
+}
+
 void SwapCycle::run(report::RunReport& report) {
     begin();
     for (unsigned cycle = 1; cycle <= config_.cycles; ++cycle) {
@@ -288,14 +306,11 @@ void SwapCycle::run(report::RunReport& report) {
             fill();
             press();
             verify();
-        } catch (const machine::AgentError&) {
-            // A job that faults fails in the guest; the fault is the driver's, and content is lost.
-            count_device_errors();
-            if (result_.device_faults + result_.stale_uses == 0) throw;
-            report.cycles.push_back(judged());
+            report.cycles.push_back(finish(cycle == config_.cycles));
+        } catch (const std::exception&) {
+            keep_findings(report);
             throw;
         }
-        report.cycles.push_back(finish(cycle == config_.cycles));
         if (report.seconds_to_first_check == 0) report.seconds_to_first_check = first_check_;
         const auto& done = report.cycles.back();
         progress_.note(fmt::format(

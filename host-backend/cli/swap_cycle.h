@@ -38,10 +38,6 @@ public:
     void run(report::RunReport& report);
 
     const oracle::CycleResult& result() const { return result_; }
-    const oracle::HostCheck& host_check() const { return host_; }
-    std::uint32_t generation() const { return generation_; }
-    // Where the first host check of content ended, in Progress::seconds(); 0 before.
-    double first_check() const { return first_check_; }
 
 private:
     std::string label(const char* what) const;
@@ -50,6 +46,7 @@ private:
     void note_first_check();
     void settle_balances();
     void count_device_errors();
+    void keep_findings(report::RunReport& report);
     report::CycleRecord judged() const;
 
     Session& session_;
@@ -60,12 +57,11 @@ private:
     oracle::ZeroCopyTracker tracker_;
     oracle::Counters before_run_, before_cycle_;
     oracle::CycleResult result_;
-    oracle::HostCheck host_;
     std::uint32_t generation_ = 0;  // = number of the cycle
     std::uint64_t gtt_pages_ = 0;   // of the GTT buffers
     std::uint64_t since_ = 0;       // witness log serial at the start of the cycle
     Session::Clock::time_point out_begin_{};
-    double first_check_ = 0;
+    double first_check_ = 0;  // where the first host check of content ended, in Progress::seconds()
 };
 
 // Gives the machine what the scenario asks for: memory sizes, and a kernel command line on which

@@ -9,28 +9,29 @@ namespace {
 
 struct Entry {
     ExitCode code;
+    int weight;  // see heavier()
     std::string_view name;
     std::string_view text;
 };
 
 constexpr std::array<Entry, 17> kEntries = {{
-    {ExitCode::kPass, "pass", "everything that was checked is right"},
-    {ExitCode::kContent, "content", "pages are bad, or the witnesses disagree"},
-    {ExitCode::kUsage, "usage", "wrong usage"},
-    {ExitCode::kGuestPanic, "guest-panic", "panic, oops or warning in the guest kernel"},
-    {ExitCode::kGuestHang, "guest-hang", "the guest makes no progress"},
-    {ExitCode::kTimeout, "timeout", "still progressing, but over its time limit"},
-    {ExitCode::kInfrastructure, "infrastructure", "QEMU or libvirt failed, or an image is broken"},
-    {ExitCode::kInconclusive, "inconclusive", "the path under test did not run"},
-    {ExitCode::kLeak, "leak", "something was not given back"},
-    {ExitCode::kMissingPackage, "missing-package", "a package is missing and cannot be installed"},
-    {ExitCode::kNoNetwork, "no-network", "no network, or a download failed"},
-    {ExitCode::kNoDisk, "no-disk", "too little disk space"},
-    {ExitCode::kPatchFailed, "patch-failed", "a patch does not apply"},
-    {ExitCode::kBuildFailed, "build-failed", "a build failed"},
-    {ExitCode::kNoRam, "no-ram", "too little RAM"},
-    {ExitCode::kNoBoot, "no-boot", "the kernel does not boot"},
-    {ExitCode::kInterrupted, "interrupted", "interrupted"},
+    {ExitCode::kPass, 0, "pass", "everything that was checked is right"},
+    {ExitCode::kContent, 12, "content", "pages are bad, or the witnesses disagree"},
+    {ExitCode::kUsage, 10, "usage", "wrong usage"},
+    {ExitCode::kGuestPanic, 15, "guest-panic", "panic, oops or warning in the guest kernel"},
+    {ExitCode::kGuestHang, 13, "guest-hang", "the guest makes no progress"},
+    {ExitCode::kTimeout, 2, "timeout", "still progressing, but over its time limit"},
+    {ExitCode::kInfrastructure, 3, "infrastructure", "QEMU or libvirt failed, or an image is broken"},
+    {ExitCode::kInconclusive, 1, "inconclusive", "the path under test did not run"},
+    {ExitCode::kLeak, 11, "leak", "something was not given back"},
+    {ExitCode::kMissingPackage, 4, "missing-package", "a package is missing and cannot be installed"},
+    {ExitCode::kNoNetwork, 5, "no-network", "no network, or a download failed"},
+    {ExitCode::kNoDisk, 9, "no-disk", "too little disk space"},
+    {ExitCode::kPatchFailed, 6, "patch-failed", "a patch does not apply"},
+    {ExitCode::kBuildFailed, 7, "build-failed", "a build failed"},
+    {ExitCode::kNoRam, 8, "no-ram", "too little RAM"},
+    {ExitCode::kNoBoot, 14, "no-boot", "the kernel does not boot"},
+    {ExitCode::kInterrupted, 16, "interrupted", "interrupted"},
 }};
 
 const Entry& entry(ExitCode c) {
@@ -51,6 +52,8 @@ std::optional<ExitCode> exit_code_from_int(int value) {
     }
     return std::nullopt;
 }
+
+ExitCode heavier(ExitCode a, ExitCode b) { return entry(b).weight > entry(a).weight ? b : a; }
 
 ExitCode exit_code(oracle::VerdictKind kind) {
     switch (kind) {

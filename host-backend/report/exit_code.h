@@ -36,6 +36,12 @@ std::string_view name_of(ExitCode c);
 std::string_view describe(ExitCode c);
 std::optional<ExitCode> exit_code_from_int(int value);
 
+// Of two codes that apply the one to end with. From heavy to light: the user's interruption; a kernel
+// that reported its own fault, did not boot, or hangs; content lost; a leak; then what says nothing of
+// the kernel: no disk, no RAM, infrastructure, timeout, ...; inconclusive; pass. So what was proven
+// against the kernel is never hidden behind a host that failed later.
+ExitCode heavier(ExitCode a, ExitCode b);
+
 // PASS 0, CONTENT and DISAGREE 1, INCONCLUSIVE 7, LEAK 8.
 ExitCode exit_code(oracle::VerdictKind kind);
 

@@ -36,7 +36,7 @@ std::string tail(const std::string& text) {
 
 }  // namespace
 
-report::TestResults run_guest_tests(const StageContext& context) {
+void run_guest_tests(const StageContext& context, report::TestResults& into) {
     machine::MachineConfig config = machine_config(context.common, context.manifest);
     config.vram_mib = 64;  // small, so that the eviction tests need few buffers
     machine::Machine machine(config);
@@ -59,9 +59,9 @@ report::TestResults run_guest_tests(const StageContext& context) {
         results.cases.push_back(make_case("guest", "program", TestStatus::kFailed,
                                           fmt::format("exit {}; last output:\n{}", tests.status,
                                                       tail(tests.output))));
+    into.append(results);
     machine.check();
     machine.stop(milliseconds(5000));
-    return results;
 }
 
 }  // namespace vttm::cli

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <stdexcept>
 
+#include "host-backend/cli/meson_introspect.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/subprocess.h"
 #include "host-backend/machine/interrupt.h"
@@ -15,18 +15,6 @@ namespace vttm::cli {
 namespace {
 
 using report::TestStatus;
-
-// What Meson knows of its tests: a list of {name, suite, cmd, env, timeout}.
-nlohmann::json introspect_tests(const std::filesystem::path& build) {
-    std::string text;
-    auto r = run_subprocess({.argv = {"meson", "introspect", "--tests", build.string()},
-                             .on_line = [&](std::string_view l) { text.append(l); }});
-    auto list = nlohmann::json::parse(text, nullptr, false);
-    if (r.status != 0 || !list.is_array())
-        throw std::runtime_error(fmt::format("meson introspect --tests {}: exit {}", build.string(),
-                                             r.status));
-    return list;
-}
 
 bool in_suite(const nlohmann::json& test, const std::string& suite) {
     for (const auto& s : test.at("suite")) {
@@ -47,7 +35,9 @@ report::TestResults run_program(const StageContext& context, const nlohmann::jso
     request.env.push_back("VTTM_QEMU=" + context.manifest.qemu.string());
     request.env.push_back("VTTM_VM_JSON=" + context.common.vm_json.string());
     request.env.push_back("VTTM_SOURCE_ROOT=" + context.source_root.string());
-    request.timeout = std::chrono::seconds(600);
+    // Meson's limit is for an idle machine.
+    const std::chrono::seconds limit(std::max(600, test.at("timeout").get<int>()));
+    request.timeout = limit;
     request.cancelled = [] { return machine::interrupted() != 0; };
     std::string tail;
     request.on_line = [&](std::string_view line) {
@@ -74,36 +64,28 @@ report::TestResults run_program(const StageContext& context, const nlohmann::jso
         results.cases.push_back(make_case(
             name, "program", TestStatus::kFailed,
             fmt::format("{}; last output:\n{}",
-                        r.timed_out ? "over its 600 s" : fmt::format("exit {}", r.status), tail)));
+                        r.timed_out ? fmt::format("over its {} s", limit.count())
+                                    : fmt::format("exit {}", r.status),
+                        tail)));
     return results;
 }
 
 }  // namespace
 
-report::TestCase make_case(std::string suite, std::string name, TestStatus status,
-                           std::string message) {
-    report::TestCase c;
-    c.suite = std::move(suite);
-    c.name = std::move(name);
-    c.status = status;
-    c.message = std::move(message);
-    return c;
-}
-
-report::TestResults run_host_suite(const StageContext& context, const std::string& suite) {
-    report::TestResults all;
+void run_host_suite(const StageContext& context, const std::string& suite, report::TestResults& into) {
     const auto dir = context.common.build_dir() / "reports" / "gtest";
     std::filesystem::create_directories(dir);
-    for (const auto& test : introspect_tests(context.common.build_dir())) {
+    bool any = false;
+    for (const auto& test : meson_introspect(context.common.build_dir(), "--tests")) {
         if (!in_suite(test, suite)) continue;
+        any = true;
         const auto name = test.at("name").get<std::string>();
         context.progress.phase(fmt::format("test {}: {}", suite, name));
-        all.append(run_program(context, test, dir / (suite + "-" + name + ".json")));
+        into.append(run_program(context, test, dir / (suite + "-" + name + ".json")));
     }
-    if (all.cases.empty())
-        all.cases.push_back(make_case(suite, "programs", TestStatus::kFailed,
-                                      "the build has no test program in this suite"));
-    return all;
+    if (!any)
+        into.cases.push_back(make_case(suite, "programs", TestStatus::kFailed,
+                                       "the build has no test program in this suite"));
 }
 
 }  // namespace vttm::cli

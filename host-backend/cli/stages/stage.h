@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stages of `./vttm test`. Each runs by itself and returns its cases; what it cannot run it
-// reports as skipped with the reason.
+// The stages of `./vttm test`. Each runs by itself and adds its cases as they come, so that an exception
+// (the machine's error, the user's Ctrl-C) takes none of those away that were finished before it; what
+// it cannot run it adds as skipped with the reason.
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <optional>
 #include <string>
-#include <vector>
 
+#include "host-backend/cli/conclude.h"
 #include "host-backend/cli/manifest.h"
 #include "host-backend/cli/options.h"
 #include "host-backend/cli/progress.h"
@@ -21,16 +24,30 @@ struct StageContext {
     Progress& progress;
 };
 
+struct Stage {
+    const char* name;
+    const char* what;
+    // False: the set-up gives all that its cases need, so a skip means that something is lost.
+    bool may_skip;
+    std::function<void(const StageContext&, report::TestResults&)> run;
+};
+
+// Runs one stage. An exception becomes a failed case behind those that are there already, and the
+// failure, unless an earlier stage has failed already (the first is the cause; but the user's Ctrl-C
+// always counts).
+report::TestResults run_stage(const Stage& stage, const StageContext& context,
+                              std::optional<Failure>& first_failure);
+
 // GoogleTest programs of this build in one Meson suite: "unit" (no machine) or "vm".
-report::TestResults run_host_suite(const StageContext& context, const std::string& suite);
+void run_host_suite(const StageContext& context, const std::string& suite, report::TestResults& into);
 // The GoogleTest program in the guest.
-report::TestResults run_guest_tests(const StageContext& context);
+void run_guest_tests(const StageContext& context, report::TestResults& into);
 // The kernel's own KUnit suites, once per ttm.backup.
-report::TestResults run_kunit(const StageContext& context);
+void run_kunit(const StageContext& context, report::TestResults& into);
 // Faults planted from the host in a live swap cycle; each must be found and named.
-report::TestResults run_self_test(const StageContext& context);
+void run_self_test(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup.
-report::TestResults run_short_cycles(const StageContext& context);
+void run_short_cycles(const StageContext& context, report::TestResults& into);
 
 // One case; message says why it failed or was skipped.
 report::TestCase make_case(std::string suite, std::string name, report::TestStatus status,

@@ -38,6 +38,24 @@ TEST(ExitCode, OfVerdicts) {
     EXPECT_EQ(to_int(exit_code(oracle::VerdictKind::kLeak)), 8);
 }
 
+// The order that docs/report.md gives; a code that is missing here has no place in it.
+TEST(ExitCode, TheHeavierOfTwo) {
+    const ExitCode order[] = {
+        ExitCode::kInterrupted,    ExitCode::kGuestPanic,  ExitCode::kNoBoot,
+        ExitCode::kGuestHang,      ExitCode::kContent,     ExitCode::kLeak,
+        ExitCode::kUsage,          ExitCode::kNoDisk,      ExitCode::kNoRam,
+        ExitCode::kBuildFailed,    ExitCode::kPatchFailed, ExitCode::kNoNetwork,
+        ExitCode::kMissingPackage, ExitCode::kInfrastructure, ExitCode::kTimeout,
+        ExitCode::kInconclusive,   ExitCode::kPass};
+    ASSERT_EQ(std::size(order), 17u);
+    for (std::size_t i = 0; i < std::size(order); i++) {
+        for (std::size_t k = i; k < std::size(order); k++) {
+            EXPECT_EQ(heavier(order[i], order[k]), order[i]);
+            EXPECT_EQ(heavier(order[k], order[i]), order[i]);
+        }
+    }
+}
+
 TEST(ExitCode, TheDocumentHasEachOfThem) {
     std::ifstream in(VTTM_REPORT_DOC);
     std::stringstream text;

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/stages/kunit_reply.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "host-backend/cli/stages/stage.h"
+
+namespace vttm::cli {
+
+using report::TestStatus;
+
+void add_kunit_cases(const nlohmann::json& reply, std::size_t modules, const nlohmann::json& mode,
+                     const std::string& backup, report::TestResults& into) {
+    report::TestResults results;
+    const auto failed = [&](const std::string& name, const std::string& test, std::string why) {
+        results.cases.push_back(make_case(name, test, TestStatus::kFailed, std::move(why)));
+    };
+    if (mode != backup)
+        failed("kunit", "backup_mode",
+               fmt::format("the kernel runs with ttm.backup={}, asked for {}", mode.dump(), backup));
+    const auto& suites = reply.at("results");
+    for (const auto& suite : suites) {
+        try {
+            results.append(report::parse_ktap(suite.at("ktap").get<std::string>()));
+        } catch (const report::ParseError& e) {
+            failed(suite.at("suite").get<std::string>(), "ktap", e.what());
+        }
+    }
+    if (suites.size() < modules)
+        failed("kunit", "suites",
+               fmt::format("{} modules gave only {} suites", modules, suites.size()));
+    into.append(results, backup);
+}
+
+}  // namespace vttm::cli

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program itself, as far as it goes without a virtual machine: how it ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "host-backend/cli/subprocess.h"
+#include "tests/unit/cli/tiny_filesystem.h"
+
+namespace vttm::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class ProgramTest : public ::testing::Test {
+protected:
+    void SetUp() override {
+        ASSERT_NE(std::getenv("VTTM_CLI"), nullptr) << "meson test sets it";
+        std::string name = (std::filesystem::temp_directory_path() / "vttm-program-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(name.data()), nullptr);
+        dir_ = name;
+        std::filesystem::create_directories(dir_ / "build" / "vm");
+        vm_ = dir_ / "build" / "vm" / "vm.json";
+        // All files are there, but QEMU is no program: preflight ends the run before it starts.
+        for (const char* f : {"qemu", "kernel", "initramfs"}) std::ofstream(dir_ / f) << "x";
+        std::ofstream(vm_) << nlohmann::json{{"qemu", (dir_ / "qemu").string()},
+                                             {"kernel", (dir_ / "kernel").string()},
+                                             {"initramfs", (dir_ / "initramfs").string()},
+                                             {"kernel_release", "7.3.4"},
+                                             {"variant", "base"},
+                                             {"accel", "tcg"}};
+    }
+    void TearDown() override { std::filesystem::remove_all(dir_); }
+
+    // Runs it with a shell's redirections behind the arguments; returns the exit code.
+    int vttm(const std::string& arguments) {
+        output_.clear();
+        const std::string line = std::string(std::getenv("VTTM_CLI")) + " --vm " + vm_.string() +
+                                 " --source-root " + std::getenv("VTTM_SOURCE_ROOT") + " " + arguments;
+        return run_subprocess({.argv = {"sh", "-c", line},
+                               .env = {"VTTM_CACHE=" + (dir_ / "cache").string()},
+                               .timeout = std::chrono::seconds(60),
+                               .on_line = [&](std::string_view l) { output_.append(l).append("\n"); }})
+            .status;
+    }
+
+    std::filesystem::path dir_, vm_;
+    std::string output_;
+};
+
+TEST_F(ProgramTest, WrongUsageIs2) {
+    EXPECT_EQ(vttm(""), 2);
+    EXPECT_EQ(vttm("fly"), 2);
+    EXPECT_EQ(vttm("run --no-such-option"), 2);
+    EXPECT_EQ(vttm("run no-such-scenario"), 2);
+    EXPECT_THAT(output_, HasSubstr("no-such-scenario.toml"));
+    EXPECT_EQ(vttm("run --cycles 0"), 2);
+    EXPECT_THAT(output_, HasSubstr("cycles is 0"));
+    EXPECT_EQ(vttm("test no-such-stage"), 2);
+    EXPECT_EQ(vttm("run --help"), 0);
+}
+
+TEST_F(ProgramTest, ShellRefusesWhatItCannotDo) {
+    for (const char* option : {"--connect qemu:///system", "--keep", "--logs /tmp"}) {
+        EXPECT_EQ(vttm(std::string("shell ") + option), 2) << option;
+        EXPECT_THAT(output_, HasSubstr("has no meaning for shell"));
+    }
+}
+
+TEST_F(ProgramTest, AnErrorSaysWhatWhereAndWhatToDo) {
+    const auto json = dir_ / "out.json";
+    EXPECT_EQ(vttm("run swap-cycle-short --json " + json.string()), 6);
+    EXPECT_THAT(output_, AllOf(HasSubstr("the QEMU binary cannot be used"),
+                               HasSubstr((dir_ / "qemu").string()), HasSubstr("what to do:")));
+    const auto report = nlohmann::json::parse(std::ifstream(json));
+    EXPECT_EQ(report.at("exit_code"), 6);
+    EXPECT_EQ(report.at("scenario"), "swap-cycle-short");
+    EXPECT_EQ(vttm("run 2>/dev/full --json " + json.string()), 6) << "progress is no reason to die";
+    EXPECT_EQ(vttm("shell"), 6);
+    EXPECT_THAT(output_, HasSubstr("the QEMU binary cannot be used"));
+}
+
+TEST_F(ProgramTest, OptionsComeOverTheScenarioWhereverTheyStand) {
+    const auto json = dir_ / "swap-cycle-short";  // the value of an option is no scenario
+    EXPECT_EQ(vttm("run --json " + json.string() + " --ram 700 swap-cycle"), 6);
+    const auto report = nlohmann::json::parse(std::ifstream(json));
+    EXPECT_EQ(report.at("scenario"), "swap-cycle");
+    EXPECT_EQ(report.at("guest_ram_bytes"), 700u << 20);
+    EXPECT_EQ(report.at("vram_bytes"), 256u << 20) << "from the scenario's file";
+}
+
+TEST_F(ProgramTest, AFullDiskIs12) {
+    EXPECT_EQ(vttm("test --list >/dev/full"), 12);
+    EXPECT_THAT(output_, AllOf(HasSubstr("disk is full"), HasSubstr("what to do:")));
+    EXPECT_EQ(vttm("test --list >/dev/full 2>/dev/full"), 12) << "nowhere to say it";
+    test::TinyFilesystem tiny;
+    if (!tiny.why_not().empty()) GTEST_SKIP() << tiny.why_not();
+    tiny.fill();
+    EXPECT_EQ(vttm("run --json " + (tiny.dir() / "out.json").string()), 12);
+    EXPECT_THAT(output_, AllOf(HasSubstr("cannot write out.json: the disk is full"),
+                               HasSubstr("what to do: free space there")));
+    EXPECT_EQ(tiny.files(), 1u) << "half a file stayed";
+}
+
+}  // namespace
+}  // namespace vttm::cli

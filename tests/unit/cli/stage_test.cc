@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/stages/stage.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "host-backend/cli/stages/cycle_cases.h"
+#include "host-backend/cli/stages/kunit_reply.h"
+#include "host-backend/machine/errors.h"
+
+namespace vttm::cli {
+namespace {
+
+using report::TestResults;
+using report::TestStatus;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class StageTest : public ::testing::Test {
+protected:
+    TestResults run(std::function<void(const StageContext&, TestResults&)> body, bool may_skip = false) {
+        return run_stage({"s", "a stage", may_skip, std::move(body)}, context_, first_);
+    }
+    static report::TestCase passed(const char* name) { return make_case("x", name, TestStatus::kPassed); }
+
+    CommonOptions common_;
+    Manifest manifest_;
+    Progress progress_{true};
+    StageContext context_{common_, manifest_, ".", progress_};
+    std::optional<Failure> first_;
+};
+
+TEST_F(StageTest, KeepsWhatWasFinishedBeforeAnException) {
+    const auto r = run([](const StageContext&, TestResults& into) {
+        into.cases.push_back(passed("first_half"));
+        throw machine::GuestHang({.what = "second half hangs", .where = "", .todo = "", .excerpt = ""});
+    });
+    EXPECT_THAT(r.names(TestStatus::kPassed), ElementsAre("x.first_half"));
+    EXPECT_THAT(r.names(TestStatus::kFailed), ElementsAre("s.guest-hang"));
+    EXPECT_THAT(r.cases.back().message, HasSubstr("second half hangs"));
+    ASSERT_TRUE(first_);
+    EXPECT_EQ(first_->code, report::ExitCode::kGuestHang);
+}
+
+TEST_F(StageTest, TheFirstFailureIsTheCauseButCtrlCAlwaysCounts) {
+    const auto with = [](auto e) { return [e](const StageContext&, TestResults&) { throw e; }; };
+    run(with(machine::GuestPanic({.what = "a", .where = "", .todo = "", .excerpt = ""})));
+    run(with(std::runtime_error("b")));
+    EXPECT_EQ(first_->code, report::ExitCode::kGuestPanic);
+    run(with(machine::Interrupted({.what = "c", .where = "", .todo = "", .excerpt = ""})));
+    EXPECT_EQ(first_->code, report::ExitCode::kInterrupted);
+}
+
+TEST_F(StageTest, SkipsFailWhereNothingMayBeSkipped) {
+    const auto body = [](const StageContext&, TestResults& into) {
+        into.cases.push_back(make_case("x", "y", TestStatus::kSkipped, "no root"));
+    };
+    EXPECT_EQ(run(body, true).counts().skipped, 1u);
+    const auto strict = run(body, false);
+    EXPECT_EQ(strict.counts().failed, 1u);
+    EXPECT_THAT(strict.cases[0].message, HasSubstr("no root"));
+    EXPECT_FALSE(first_);
+}
+
+TEST(KunitReply, SuitesOfOneBootUnderTheirBackup) {
+    const nlohmann::json reply = {
+        {"results",
+         {{{"suite", "a"}, {"ktap", "KTAP version 1\n1..1\n    # Subtest: a\n    1..2\n    ok 1 x\n"
+                                    "    not ok 2 y\nnot ok 1 a\n"}},
+          {{"suite", "b"}, {"ktap", "no result at all"}}}}};
+    TestResults r;
+    add_kunit_cases(reply, 2, "copy", "copy", r);
+    EXPECT_EQ(r.counts().passed, 1u);
+    EXPECT_EQ(r.counts().failed, 2u);
+    for (const auto& c : r.cases) EXPECT_TRUE(c.suite.starts_with("copy")) << c.full_name();
+    add_kunit_cases(reply, 3, "insert", "copy", r);
+    EXPECT_EQ(r.counts().failed, 6u) << "a module without a suite, and another mode than asked";
+}
+
+TEST(CycleCases, OnePerCycleOfTheHalfThatRan) {
+    report::RunReport run;
+    run.cycles.resize(2);
+    run.cycles[0].result.backup = run.cycles[1].result.backup = "copy";
+    run.cycles[0].result.cycle = 1;
+    run.cycles[1].result.cycle = 2;
+    run.cycles[1].verdict = {oracle::VerdictKind::kLeak, {"one", "two"}, {}};
+    TestResults r;
+    add_cycle_cases(run, "swap_cycle", r);
+    EXPECT_THAT(r.names(TestStatus::kPassed), ElementsAre("swap_cycle.copy_1"));
+    EXPECT_THAT(r.names(TestStatus::kFailed), ElementsAre("swap_cycle.copy_2"));
+    EXPECT_EQ(r.cases[1].message, "one\ntwo\n");
+}
+
+}  // namespace
+}  // namespace vttm::cli
