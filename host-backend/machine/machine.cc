@@ -27,6 +27,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kMiB = 1ull << 20;
+constexpr std::uint64_t kKeptWitness = 256 * kMiB;  // a larger witness log is not saved
 
 // Unique on this host, also among machines of other processes and users: the reaper finds QEMU by it.
 std::string fresh_name() {
@@ -232,6 +233,9 @@ std::vector<fs::path> Machine::Impl::log_files() const {
     std::vector<fs::path> files;
     for (const char* file : {"console.log", "qemu.log", "domain.xml", "hang.txt"})
         files.push_back(workspace.run_dir() / file);
+    std::error_code none;
+    if (const auto bytes = fs::file_size(witness_log(), none); !none && bytes <= kKeptWitness)
+        files.push_back(witness_log());
     return files;
 }
 

@@ -88,7 +88,7 @@ class Machine {
     std::filesystem::path qemu_log() const;
     int qemu_pid() const;  // 0 if not running
 
-    // Copies console, QEMU log and domain XML to the logs directory and returns it; done by itself
+    // Copies console, QEMU log, domain XML and witness log (up to 256 MiB) to the logs directory and returns it; done by itself
     // before any of this room's errors is thrown. Call it when the run fails for another reason,
     // before stop(); afterwards it only returns the directory (empty if nothing was saved).
     std::filesystem::path save_logs();

@@ -119,6 +119,7 @@ TEST_F(VmTest, LateWarningIsRaisedByTheOrderlyStop) {
     const auto e = expect_error<GuestPanic>([&] { m.stop(10s); });
     EXPECT_NE(std::string(e.what()).find("mm/x.c:1"), std::string::npos) << e.what();
     EXPECT_TRUE(fs::exists(e.problem().where / "console.log"));
+    EXPECT_TRUE(fs::exists(e.problem().where / "witness.log"));
     EXPECT_EQ(traces.found(), "");
 }
 
