@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/cli/manifest.h"
 #include "host-backend/cli/options.h"
 #include "host-backend/cli/swap_cycle_config.h"
 
@@ -31,9 +32,17 @@ int test_command(const CommonOptions& common, const TestOptions& options);
 int shell_command(const CommonOptions& common);
 
 struct BenchOptions {
-    unsigned runs = 5;
+    unsigned runs = 3;
+    std::string scenario = "swap-cycle-short";
+    std::vector<std::string> backups;  // those of the scenario
     std::filesystem::path source_root;
+    std::filesystem::path json;  // "": build/reports/bench.json
 };
 int bench_command(const CommonOptions& common, const BenchOptions& options);
+// What bench calls: the same kernel variant, scenario and machine as its own command line says.
+std::vector<std::string> bench_run_argv(const CommonOptions& common, const BenchOptions& options,
+                                        const Manifest& manifest,
+                                        const std::vector<std::string>& backups,
+                                        const std::filesystem::path& json);
 
 }  // namespace vttm::cli

@@ -100,8 +100,12 @@ int dispatch(int argc, char** argv) {
     CLI::App* shell_app = app.add_subcommand("shell", "boots the guest with a shell on this terminal");
 
     cli::BenchOptions bench;
-    CLI::App* bench_app = app.add_subcommand("bench", "benchmarks: host code, and time to the first check");
+    CLI::App* bench_app = app.add_subcommand("bench", "benchmarks: host code; time to the first check, "
+                                                      "and the backups against each other");
+    bench_app->add_option("scenario", bench.scenario, "name in tests/scenarios, or a .toml file")
+        ->default_val(bench.scenario);
     bench_app->add_option("--runs", bench.runs, "repetitions")->check(CLI::Range(1, 100));
+    bench_app->add_option("--json", bench.json, "where the figures go (default: build/reports/bench.json)");
 
     try {
         app.parse(argc, argv);
@@ -111,6 +115,7 @@ int dispatch(int argc, char** argv) {
             app.parse(argc, argv);
             cli::check_swap_cycle(run.config);
         }
+        if (*bench_app) bench.backups = load_scenario(root, bench.scenario).backups;
     } catch (const CLI::ParseError& e) {
         return parse_failed(app, e);
     } catch (const std::runtime_error& e) {

@@ -61,6 +61,7 @@ TEST_F(ProgramTest, WrongUsageIs2) {
     EXPECT_EQ(vttm("run --cycles 0"), 2);
     EXPECT_THAT(output_, HasSubstr("cycles is 0"));
     EXPECT_EQ(vttm("test no-such-stage"), 2);
+    EXPECT_EQ(vttm("bench no-such-scenario"), 2);
     EXPECT_EQ(vttm("run --help"), 0);
 }
 
