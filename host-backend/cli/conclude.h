@@ -2,6 +2,7 @@
 // How a command ends: from exceptions, verdicts and what could not be written to one exit code.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 

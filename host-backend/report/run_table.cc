@@ -248,11 +248,12 @@ std::string format_table(const RunReport& run, const TableStyle& style) {
     if (run.error.empty()) {
         out += paint(std::string(oracle::name_of(run.verdict.kind)), colour_of(run.verdict.kind),
                      style);
+        out += fmt::format(" (exit code {}, {:.1f} s)\n", to_int(run.exit_code), run.seconds);
     } else {
+        // The error has lines of its own: what, where, what to do.
         out += paint(fmt::format("FAILED ({})", name_of(run.exit_code)), kRed, style);
-        out += ": " + run.error;
+        out += fmt::format(" (exit code {}, {:.1f} s): {}\n", to_int(run.exit_code), run.seconds, run.error);
     }
-    out += fmt::format(" (exit code {}, {:.1f} s)\n", to_int(run.exit_code), run.seconds);
     for (const std::string& reason : run.verdict.reasons) out += "  - " + reason + "\n";
     if (run.exit_code != ExitCode::kPass && !run.log_dir.empty()) {
         out += "Logs: " + run.log_dir + "\n";

@@ -141,7 +141,7 @@ TEST(Table, WithoutACycle) {
     run.error = "panic, see the console";
     const std::string t = table(run);
     EXPECT_THAT(t, HasSubstr("No cycle was completed"));
-    EXPECT_THAT(t, HasSubstr("FAILED (guest-panic): panic, see the console (exit code 3"));
+    EXPECT_THAT(t, HasSubstr("FAILED (guest-panic) (exit code 3, 0.0 s): panic, see the console\n"));
 }
 
 TEST(Table, UnknownFiguresAreDashes) {
