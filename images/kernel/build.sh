@@ -9,7 +9,7 @@
 # linux/ (the part of the source that build/ needs); patches (the series that is in it).
 #
 # DIR of --source is a kernel tree of the user's: it is copied, never changed; each patch of the series is
-# applied to the copy, or passed over if it is seen to be there (a tree with the whole series: use one without).
+# applied to the copy, or passed over if it is seen to be there.
 #
 # The key stands for source, patches, configuration, this recipe and compiler. Its first 8 digits are in the
 # kernel's release: a module of one kernel must never be loaded into another, and their
@@ -17,7 +17,7 @@
 set -eu
 VTTM_ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$VTTM_ROOT/images/lib/common.sh"
-. "$VTTM_ROOT/images/kernel/pin.sh"
+. "$VTTM_ROOT/images/kernel/sources.sh"
 . "$VTTM_ROOT/images/kernel/recipe.sh"
 
 usage() {
@@ -56,13 +56,14 @@ tree_key() {
         -type f -printf '%P %s %T@\n' | sort) | vttm_hash
 }
 
-# kernel_key VARIANT SOURCE: the entry's key.
+# kernel_key VARIANT TREE PIN: the entry's key. TREE is a user's tree, or '' and PIN counts. sources.sh is not in it: which other
+# versions would do, says nothing about this one.
 kernel_key() {
     {
         if [ -n "$2" ]; then
             printf 'tree %s\n' "$(tree_key "$2")"
         else
-            printf '%s\n' "$KERNEL_SHA256"
+            printf '%s\n' "$(kernel_field "$3" 4)"
         fi
         ${CC:-gcc} --version | head -n 1
         ld --version | head -n 1
@@ -70,7 +71,7 @@ kernel_key() {
         IFS='
 '
         vttm_hash_files $(fragments "$1") $(series) "$patch_dir/series" \
-            "$VTTM_ROOT/images/kernel/recipe.sh"
+            "$VTTM_ROOT/images/kernel/recipe.sh" "$VTTM_ROOT/images/kernel/build.sh"
         unset IFS
     } | vttm_hash
 }
@@ -98,7 +99,9 @@ fi
 
 patch_dir=$VTTM_ROOT/guest-driver/patches
 log=$VTTM_LOG_DIR/kernel-$variant.log
-key=$(kernel_key "$variant" "$source")
+pin=${kernel_pins%%
+*} package=''
+key=$(kernel_key "$variant" "$source" "$pin")
 if [ -n "$print_key" ]; then
     printf '%s\n' "$key"
     exit 0
@@ -107,7 +110,13 @@ cache_lookup "kernel-$variant" "$key" && exit 0
 
 check_tools
 mkdir -p "$VTTM_LOG_DIR"
+if [ -z "$source" ]; then
+    # Any pinned version that was built before will do, without a look at the network.
+    for pin in $kernel_pins; do
+        ! cache_lookup "kernel-$variant" "$(kernel_key "$variant" '' "$pin")" || exit 0
+    done
+    fetch_kernel
+    key=$(kernel_key "$variant" '' "$pin")
+fi
 : >"$log"
-tarball=''
-[ -n "$source" ] || tarball=$(kernel_deb)
 cache_build "kernel-$variant" "$key" make_kernel

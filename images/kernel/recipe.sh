@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a kernel is made. Sourced by build.sh; uses its variables variant, source, tarball, key, log.
+# How a kernel is made. Sourced by build.sh; uses its variables variant, source, pin, package, key, log.
 
 # Lines that a build without ccache hits or misses writes, for the progress display only.
 build_lines=2350
@@ -16,15 +16,6 @@ check_tools() {
     [ -z "$missing" ] ||
         vttm_die "$VTTM_EXIT_PACKAGE" "programs that build the kernel are missing:$missing" "" \
             "run ./vttm setup, or install the packages of images/lib/packages.txt"
-}
-
-# kernel_deb: prints the path of the pinned source package.
-kernel_deb() {
-    local suite
-    for suite in $KERNEL_SUITES; do
-        (fetch_deb "$suite" "$KERNEL_PACKAGE" "$KERNEL_VERSION" "$KERNEL_SHA256") && return 0
-    done
-    return "$VTTM_EXIT_NETWORK"
 }
 
 # make_kernel DIR: all of it, into the fresh folder DIR. The build folder is a direct child of the source
@@ -45,9 +36,9 @@ make_kernel() {
         vttm_step 'copy the kernel tree' "$log" copy_tree "$dir/linux" "$source" ||
             vttm_die "$VTTM_EXIT_BUILD" "the kernel tree cannot be copied" "$log" "see the last lines there"
     else
-        vttm_step 'unpack the kernel source' "$log" unpack_deb "$dir/linux" "$tarball" ||
+        vttm_step 'unpack the kernel source' "$log" unpack_deb "$dir/linux" "$package" ||
             vttm_die "$VTTM_EXIT_BUILD" "the kernel source cannot be unpacked" "$log" \
-                "delete $tarball and try again"
+                "delete $package and try again"
     fi
     apply_series "$dir/linux"
     mkdir "$dir/linux/build" && ln -s linux/build "$dir/build" || return
@@ -69,9 +60,11 @@ kmake() {
     make -C "$src" O=build CC="$compiler" HOSTCC="$compiler" "$@"
 }
 
-# unpack_deb SRC DEB: the tarball inside the package, without its top folder.
+# unpack_deb SRC DEB: the tarball inside the package, without its top folder, and without the register headers of one
+# driver that is never built: they are a quarter of it.
 unpack_deb() {
-    dpkg-deb --fsys-tarfile "$2" | tar -xOf - "$KERNEL_TARBALL" | tar -xJf - -C "$1" --strip-components=1 &&
+    dpkg-deb --fsys-tarfile "$2" | tar -xOf - "./usr/src/$(kernel_field "$pin" 3).tar.xz" |
+        tar -xJf - -C "$1" --strip-components=1 --exclude='*/drivers/gpu/drm/amd/include' &&
         [ -f "$1/Makefile" ]
 }
 
@@ -86,19 +79,42 @@ copy_tree() {
 # apply_series SRC: dies naming the first patch that does not apply.
 apply_series() {
     local file name
+    # A tree that has the whole series: only in reverse order does each patch come off.
+    if takes_off "$1" "$(series | tail -n 1)" && take_off_all "$1"; then
+        vttm_say 'the tree has the series already'
+    fi
     for file in $(series); do
         name=${file##*/}
         printf '== %s\n' "$name" >>"$log"
         if patch -d "$1" -p1 -N -f --dry-run <"$file" >>"$log" 2>&1; then
             patch -d "$1" -p1 -N -f --no-backup-if-mismatch <"$file" >>"$log" 2>&1 && continue
-        elif patch -d "$1" -p1 -R -f --dry-run <"$file" >/dev/null 2>&1; then
+        elif takes_off "$1" "$file"; then
             vttm_say "$name is in the tree already"
             continue
         fi
-        vttm_die "$VTTM_EXIT_PATCH" "patch $name does not apply to ${source:-$KERNEL_PACKAGE $KERNEL_VERSION}" "$log" \
-            "the series is for Linux ${KERNEL_VERSION%%-*}: use such a tree, or port guest-driver/patches/$name"
+        vttm_die "$VTTM_EXIT_PATCH" "patch $name does not apply to ${source:-Linux $(kernel_field "$pin" 1)}" "$log" \
+            "the series is for Linux ${kernel_pins%%-*}: use such a tree, or port guest-driver/patches/$name"
     done
     series | sed 's|.*/||' >"$1/../patches"
+}
+
+# takes_off SRC PATCH: true if PATCH is in SRC.
+takes_off() {
+    patch -d "$1" -p1 -R -f --dry-run <"$2" >/dev/null 2>&1
+}
+
+# take_off_all SRC: takes the series off, last patch first; if one does not come off, what was is put back.
+take_off_all() {
+    local file off
+    off=''
+    for file in $(series | tac); do
+        if ! takes_off "$1" "$file"; then
+            for file in $off; do patch -d "$1" -p1 -N -f --no-backup-if-mismatch <"$file" >>"$log" 2>&1; done
+            return 1
+        fi
+        patch -d "$1" -p1 -R -f --no-backup-if-mismatch <"$file" >>"$log" 2>&1
+        off="$file $off"
+    done
 }
 
 # configure SRC: allnoconfig, the variant's fragments, and the release's name. The name is not set with

@@ -6,10 +6,22 @@
 # each time it is asked for. Mirrors are tried in order: VTTM_MIRRORS (base URIs, space-separated), then
 # the system's own.
 
+# A search goes on (next mirror, suite, version) only after status 11: the download failed, or was not what is pinned. A full
+# disk (12), an interrupt (130, 143) and all else end it with their own status.
+
 # fetch_deb SUITE PACKAGE VERSION SHA256: prints the path of the .deb. SHA256 may be a prefix of 8 or more
 # hex digits (the full hash is then also checked against the suite's signed index).
 fetch_deb() {
-    local suite package version sha file uri size
+    local status
+    status=0
+    fetch_deb_try "$@" || status=$?
+    fetch_may_go_on "$status" || return "$status"
+    fetch_die "${2}_$(_fetch_quote "$3")_<arch>.deb" "$4"
+}
+
+# fetch_deb_try: as fetch_deb, but when it cannot be had it leaves the message to the caller (status 11).
+fetch_deb_try() {
+    local suite package version sha file uri status
     suite=$1 package=$2 version=$3 sha=$4
     for file in "$VTTM_CACHE_DIR/downloads/${package}_$(_fetch_quote "$version")"_*.deb; do
         [ -f "$file" ] || continue
@@ -20,7 +32,12 @@ fetch_deb() {
     done
     cache_init
     for uri in $(fetch_mirrors); do
-        _fetch_index "$suite" "$uri" || continue
+        status=0
+        _fetch_index "$suite" "$uri" || status=$?
+        if [ "$status" -ne 0 ]; then
+            fetch_may_go_on "$status" || return "$status"
+            continue
+        fi
         # 'URI' NAME SIZE SHA256:HASH
         set -- $(_fetch_apt "$suite" apt-get -qq --print-uris download "$package=$version" 2>/dev/null)
         if [ $# -ne 4 ]; then
@@ -35,17 +52,27 @@ fetch_deb() {
             continue
             ;;
         esac
-        _cache_produce "$2" "$VTTM_CACHE_DIR/downloads/$2" /file _fetch_get "$suite" "$1" "$4" "$3" && return 0
+        _cache_produce "$2" "$VTTM_CACHE_DIR/downloads/$2" /file _fetch_get "$suite" "$1" "$4" "$3" || status=$?
+        fetch_may_go_on "$status" || return "$status"
     done
-    _fetch_die "${package}_$(_fetch_quote "$version")_<arch>.deb" "$sha"
+    return "$VTTM_EXIT_NETWORK"
 }
 
-# fetch_source_file SUITE SOURCEPACKAGE FILE SHA256: prints the path of one file of a source package. It is
-# taken straight from the archive's pool: the full hash is known, so no index is needed (and the
-# index of sources lists files that the mirror does not have).
+# fetch_source_file SUITE SOURCEPACKAGE FILE SHA256 [SIZE]: prints the path of one file of a source package, or of a
+# package made from it. It is taken straight from the archive's pool: the full hash is known, so no index is
+# needed (and the index of sources lists files that the mirror does not have). SIZE is for the progress display only.
 fetch_source_file() {
-    local suite source file sha uri target folder
-    suite=$1 source=$2 file=$3 sha=$4
+    local status
+    status=0
+    fetch_source_file_try "$@" || status=$?
+    fetch_may_go_on "$status" || return "$status"
+    fetch_die "$3" "$4"
+}
+
+# fetch_source_file_try: as fetch_source_file, but when it cannot be had it leaves the message to the caller (status 11).
+fetch_source_file_try() {
+    local suite source file sha size uri target folder status
+    suite=$1 source=$2 file=$3 sha=$4 size=${5:-}
     target=$VTTM_CACHE_DIR/downloads/$file
     if [ -f "$target" ] && _fetch_verify "$target" "$sha"; then
         printf '%s\n' "$target"
@@ -57,10 +84,17 @@ fetch_source_file() {
     *) folder=$(printf '%.1s' "$source") ;;
     esac
     for uri in $(fetch_mirrors); do
+        status=0
         _cache_produce "$file" "$target" /file _fetch_get "$suite" \
-            "$uri/pool/main/$folder/$source/$file" "$sha" "" && return 0
+            "$uri/pool/main/$folder/$source/$file" "$sha" "$size" || status=$?
+        fetch_may_go_on "$status" || return "$status"
     done
-    _fetch_die "$file" "$sha"
+    return "$VTTM_EXIT_NETWORK"
+}
+
+# fetch_may_go_on STATUS: false when STATUS ends a search, be it well (0) or by something that the next place cannot mend.
+fetch_may_go_on() {
+    [ "$1" -eq "$VTTM_EXIT_NETWORK" ]
 }
 
 # fetch_mirrors: prints the base URIs of the Debian archive, in the order in which they are tried. Reads
@@ -98,18 +132,27 @@ fetch_mirrors() {
     } | sed 's|/*$||' | grep -v '^cdrom' | awk 'NF && !seen[$0]++'
 }
 
+# _fetch_failed STATUS: returns what the failure of one of apt's programs means. They do not tell reasons apart (vttm_step
+# has seen to a full disk); but an interrupt stays one.
+_fetch_failed() {
+    [ "$1" -lt 128 ] || return "$1"
+    return "$VTTM_EXIT_NETWORK"
+}
+
 # _fetch_index SUITE URI: makes the private apt root and brings its index up to date, at most once a day.
 _fetch_index() {
     local root stamp
     root=$VTTM_CACHE_DIR/apt/$1
     stamp=$root/updated
-    _fetch_root "$1" "$2" || return 1
+    _fetch_root "$1" "$2" ||
+        vttm_die "$VTTM_EXIT_DISK" "cannot write apt's folder in the cache: disk full or not writable" "$root" \
+            "free some space, or point VTTM_CACHE at another disk"
     [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] || [ "$(cat "$stamp")" != "$2" ] || return 0
     (
         exec 8>"$root/lock"
         flock 8
         [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] || [ "$(cat "$stamp")" != "$2" ] || exit 0
-        vttm_step "index of Debian $1" "$VTTM_LOG_DIR/fetch.log" _fetch_apt "$1" apt-get update || exit 1
+        vttm_step "index of Debian $1" "$VTTM_LOG_DIR/fetch.log" _fetch_apt "$1" apt-get update || _fetch_failed $? || exit $?
         printf '%s' "$2" >"$stamp"
     )
 }
@@ -120,9 +163,9 @@ _fetch_root() {
     mkdir -p "$root/lists/partial" "$root/cache/archives/partial" || return 1
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -f "$keyring" ] && keyring="[signed-by=$keyring] " || keyring=
-    : >"$root/status"
-    printf 'deb %s%s %s main\n' "$keyring" "$2" "$1" >"$root/sources.list.$$"
-    mv "$root/sources.list.$$" "$root/sources.list"
+    : >"$root/status" || return 1
+    printf 'deb %s%s %s main\n' "$keyring" "$2" "$1" >"$root/sources.list.$$" &&
+        mv "$root/sources.list.$$" "$root/sources.list"
 }
 
 # _fetch_apt SUITE PROGRAM ARGS: runs an apt program on the private root of SUITE.
@@ -135,7 +178,7 @@ _fetch_apt() {
         -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
         -o Dir::State::lists="$root/lists" -o Dir::State::status="$root/status" \
         -o Dir::Cache="$root/cache" -o Acquire::Languages=none -o APT::Sandbox::User= \
-        -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 \
+        -o Acquire::Retries=1 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
         -o APT::Update::Error-Mode=any "$@"
 }
 
@@ -147,7 +190,7 @@ _fetch_get() {
     log=$VTTM_LOG_DIR/fetch.log
     VTTM_STEP_PATH=$1/file VTTM_STEP_BYTES=$5 \
         vttm_step "download $name" "$log" \
-        _fetch_apt "$2" /usr/lib/apt/apt-helper download-file "$3" "$1/file" || return "$VTTM_EXIT_NETWORK"
+        _fetch_apt "$2" /usr/lib/apt/apt-helper download-file "$3" "$1/file" || _fetch_failed $? || return $?
     _fetch_verify "$1/file" "$4" || return "$VTTM_EXIT_NETWORK"
 }
 
@@ -171,7 +214,8 @@ _fetch_quote() {
     printf '%s' "$1" | sed 's/:/%3a/g'
 }
 
-_fetch_die() {
+# fetch_die FILES SHA256: what the user can do about a download that failed everywhere.
+fetch_die() {
     vttm_die "$VTTM_EXIT_NETWORK" "cannot download $1" "$VTTM_LOG_DIR/fetch.log" \
         "check the network and apt's sources; or put the file (sha256 $2) into $VTTM_CACHE_DIR/downloads/ yourself; or name another mirror in VTTM_MIRRORS"
 }

@@ -10,13 +10,14 @@
 #   - the last "[n/m]" in the log (ninja)
 #   - VTTM_STEP_LINES set: lines in the log against the lines expected (kernel builds)
 vttm_step() {
-    local label log start pid monitor status
+    local label log start pid monitor status offset
     label=$1
     log=$2
     shift 2
     { mkdir -p "$(dirname "$log")" && printf '== %s: %s\n' "$label" "$*" >>"$log"; } 2>/dev/null ||
         vttm_die "$VTTM_EXIT_DISK" "cannot write the log of '$label': disk full or not writable" "$log" \
             "free some space, or make the folder writable"
+    offset=$(wc -c <"$log")
     vttm_now
     start=$VTTM_NOW
     vttm_self
@@ -41,10 +42,11 @@ vttm_step() {
         vttm_say "$label: done in $(vttm_duration $((VTTM_NOW - start)))"
     else
         vttm_say "$label: failed (status $status) after $(vttm_duration $((VTTM_NOW - start))); last lines of $log:"
-        tail -n 12 "$log" | sed 's/^/    | /' >&2
+        tail -c +$((offset + 1)) "$log" | tail -n 12 | sed 's/^/    | /' >&2
         # A full disk shows as a hundred different errors; name the cause, not the symptom. Its message may
         # not have found room in the log either.
-        if tail -n 200 "$log" | grep -q 'No space left on device' || vttm_disk_full "$(dirname "$log")"; then
+        if tail -c +$((offset + 1)) "$log" | tail -n 200 | grep -q 'No space left on device\|Disk quota exceeded' ||
+            vttm_disk_full "$(dirname "$log")"; then
             vttm_die "$VTTM_EXIT_DISK" "the disk is full: '$label' stopped" "$log" \
                 "free some space, or point VTTM_CACHE at another disk; nothing half-made is kept"
         fi

@@ -186,10 +186,5 @@ fi
 for pin in $qemu_pins; do
     ! cache_lookup qemu "$(qemu_key "$(pin_sha256 "$pin")")" || exit 0
 done
-tarball=
-for pin in $qemu_pins; do
-    tarball=$(fetch_pin "$pin") && break
-    vttm_say "QEMU $(pin_version "$pin") cannot be had; trying the next pinned version"
-done
-[ -n "$tarball" ] || exit "$VTTM_EXIT_NETWORK"
+fetch_qemu
 cache_build qemu "$(qemu_key "$(pin_sha256 "$pin")")" build tar "$tarball"

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "tests/unit/setup/shell.h"
+#include "tests/unit/setup/tiny_disk.h"
 
 namespace vttm::setup_test {
 namespace {
@@ -13,6 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+
+using FullDisk = OnTinyDisk;
 
 constexpr char kMake[] = R"(make() { echo run >>"$SANDBOX/runs"; echo "noise of the build"; sleep "${2:-0}"; echo product >"$1/file"; }
 )";
@@ -101,25 +103,6 @@ TEST(Cache, CleanDeletesNothingButItsOwn) {
     EXPECT_TRUE(fs::exists(box.cache() / "letters/mine"));
     EXPECT_FALSE(fs::exists(box.cache() / "kernel-base"));
 }
-
-// On a file system of 4 MiB, in a mount namespace of its own, so no mount can be left behind.
-Outcome on_tiny_disk(const Sandbox& box, const std::string& script) {
-    return box.run(fmt::format(R"(
-        mkdir -p "$VTTM_CACHE"
-        unshare -m sh -euc 'mount -t tmpfs -o size=4m tmpfs "$VTTM_CACHE"
-            . "$VTTM_ROOT/images/lib/common.sh"
-            {}')", script));
-}
-
-class FullDisk : public ::testing::Test {
-   protected:
-    void SetUp() override {
-        if (geteuid() != 0) GTEST_SKIP() << "needs root, to mount a tiny tmpfs";
-        if (Outcome o = on_tiny_disk(box, ":"); o.status != 0)
-            GTEST_SKIP() << "no tmpfs can be mounted here: " << o.err;
-    }
-    Sandbox box;
-};
 
 TEST_F(FullDisk, IsNamedAndNothingStays) {
     const Outcome o = on_tiny_disk(box, R"(
