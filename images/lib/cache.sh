@@ -2,6 +2,11 @@
 # The build cache: VTTM_CACHE_DIR/<kind>/<key>/ holds complete entries only. An entry is built in tmp/
 # and renamed into place, under a lock per entry: two runs that want the same entry build it
 # once. Whoever holds the lock may delete what an earlier, killed holder left.
+#
+# Who uses the cache as a whole shares the lock VTTM_CACHE_DIR/in-use (cache_hold); who deletes entries must have it alone
+# (cache_own). The kernel drops a lock with the last process that has the descriptor: no killed run blocks the next.
+# (`command exec`, for a redirection that fails would end a POSIX shell.)
+# Descriptors: 5 a tree's build folder in use, 6 the cache in use, 7 a tree's set-up, 8 apt's folder, 9 an entry.
 
 # cache_init: makes the cache's folders.
 cache_init() {
@@ -17,6 +22,7 @@ cache_init() {
 # cache_lookup KIND KEY: prints the entry's folder, status 0, if it is complete; else status 1.
 cache_lookup() {
     [ -d "$VTTM_CACHE_DIR/$1/$2" ] || return 1
+    cache_used "$VTTM_CACHE_DIR/$1/$2"
     printf '%s\n' "$VTTM_CACHE_DIR/$1/$2"
 }
 
@@ -39,6 +45,7 @@ _cache_produce() (
     shift 3
     cache_init
     work='' builder='' guard=''
+    cache_hold
     _cache_lock "$name"
     trap '_cache_drop' EXIT
     trap 'exit 130' INT
@@ -57,7 +64,7 @@ _cache_produce() (
     ("$func" "$work" "$@") >&2 </dev/null &
     builder=$!
     vttm_self
-    _cache_guard "$VTTM_SELF" "$builder" "$work" >/dev/null </dev/null 9>&- &
+    _cache_guard "$VTTM_SELF" "$builder" "$work" >/dev/null </dev/null 6>&- 9>&- &
     guard=$!
     status=0
     wait "$builder" || status=$?
@@ -75,13 +82,13 @@ _cache_lock() {
     told=
     lock=$VTTM_CACHE_DIR/locks/$1
     while :; do
-        exec 9>>"$lock" || vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$lock" "make the cache writable"
+        command exec 9>>"$lock" || vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$lock" "make the cache writable"
         # One second at a time: a trap runs only between commands.
         while ! flock -w 1 9; do
             [ -n "$told" ] || vttm_say "waiting for another run that makes $1"
             told=1
         done
-        [ "$(stat -Lc %i /proc/self/fd/9)" = "$(stat -c %i "$lock" 2>/dev/null)" ] && return 0
+        _cache_lock_has_its_name 9 "$lock" && return 0
         exec 9>&-
     done
 }
@@ -118,7 +125,52 @@ _cache_fail() {
     exit "$1"
 }
 
-# cache_sweep: deletes what killed runs left in tmp/ and locks/ (those whose lock nobody holds).
+# cache_hold: says that this process, and what it becomes with exec, uses the cache: nothing is deleted there meanwhile. Waits
+# for one that deletes.
+cache_hold() {
+    local told
+    told=
+    while :; do
+        command exec 6>>"$VTTM_CACHE_DIR/in-use" ||
+            vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$VTTM_CACHE_DIR/in-use" "make the cache writable"
+        while ! flock -s -w 1 6; do
+            [ -n "$told" ] || vttm_say "waiting for another vttm that cleans the cache"
+            told=1
+        done
+        _cache_lock_has_its_name 6 "$VTTM_CACHE_DIR/in-use" && return 0
+        cache_init # it was deleted as a whole
+    done
+}
+
+# cache_own: makes this process the only one that uses the cache; dies when it is not.
+cache_own() {
+    vttm_own 6 "$VTTM_CACHE_DIR/in-use" "the cache $VTTM_CACHE_DIR"
+}
+
+# vttm_own FD LOCK WHAT: takes LOCK alone, on FD (5 or 6), or dies telling who uses WHAT.
+vttm_own() {
+    local users
+    case $1 in
+    5) command exec 5>>"$2" ;;
+    6) command exec 6>>"$2" ;;
+    esac || vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$2" "make the folder writable"
+    flock -n "$1" && return 0
+    users=$(find /proc/[0-9]*/fd -lname "$2" 2>/dev/null | cut -d / -f 3 | sort -nu | grep -vx "$$" | tr '\n' ' ')
+    vttm_die "$VTTM_EXIT_INFRA" "$3 is in use${users:+, by process $users}; nothing was deleted" "$2" \
+        "let the other vttm end, or interrupt it, and try again"
+}
+
+# _cache_lock_has_its_name FD FILE: false when FILE was deleted, maybe made anew, since it was opened as FD.
+_cache_lock_has_its_name() {
+    [ "$(stat -Lc %i "/proc/self/fd/$1")" = "$(stat -c %i "$2" 2>/dev/null)" ]
+}
+
+# cache_used ENTRY...: notes that they were needed today, for cache_prune. A cache that cannot be written serves all the same.
+cache_used() {
+    touch -c "$@" 2>/dev/null || :
+}
+
+# cache_sweep: deletes what killed builds left in tmp/ and locks/ (those whose lock nobody holds).
 cache_sweep() {
     local dir name lock
     for lock in "$VTTM_CACHE_DIR"/locks/*; do
@@ -132,10 +184,46 @@ cache_sweep() {
     done
 }
 
-# cache_clean: deletes all that vttm keeps in the cache, and nothing else that VTTM_CACHE may hold.
+# cache_sweep_runs: deletes the disks of virtual machines whose run was killed with its reaper. That they are nobody's is sure
+# only when nobody uses the cache: to be called before cache_hold.
+cache_sweep_runs() {
+    local dir
+    for dir in "$VTTM_CACHE_DIR"/tmp/vttm-run-??????; do
+        [ -d "$dir" ] || continue
+        (
+            command exec 6>>"$VTTM_CACHE_DIR/in-use" && flock -n 6 || exit 0
+            # A CLI that was started without ./vttm has no lock, but its QEMU has the disk open.
+            [ -n "$(find /proc/[0-9]*/fd -lname "$dir/*" -print -quit 2>/dev/null)" ] ||
+                [ -n "$(find "$dir" -maxdepth 0 -mmin -5)" ] || rm -rf "$dir"
+        )
+    done
+}
+
+# cache_prune DAYS: deletes entries, downloads and saved logs that nobody needed for DAYS days, and prints their number. The
+# caller has cache_own.
+cache_prune() {
+    local kind
+    for kind in qemu kmod initramfs kvm vttm-logs apt; do
+        _cache_old "$VTTM_CACHE_DIR/$kind" "$1"
+    done
+    for kind in "$VTTM_CACHE_DIR"/kernel-*; do
+        _cache_old "$kind" "$1"
+    done
+    _cache_old "$VTTM_CACHE_DIR/downloads" "$1"
+    _cache_old "$VTTM_CACHE_DIR/libvirt-capabilities" "$1"
+}
+
+# _cache_old FOLDER DAYS: deletes what is in FOLDER and older; prints the names. find counts whole days only from the second
+# on, so in minutes.
+_cache_old() {
+    [ -d "$1" ] || return 0
+    find "$1" -mindepth 1 -maxdepth 1 -mmin "+$(($2 * 1440))" -print -exec rm -rf {} +
+}
+
+# cache_clean: deletes all that vttm keeps in the cache, and nothing else that VTTM_CACHE may hold. The caller has cache_own.
 cache_clean() {
     local name
-    for name in qemu kmod initramfs kvm libvirt-capabilities vttm-logs downloads apt ccache tmp locks; do
+    for name in qemu kmod initramfs kvm libvirt-capabilities vttm-logs downloads apt ccache tmp locks in-use; do
         rm -rf "${VTTM_CACHE_DIR:?}/$name"
     done
     rm -rf "${VTTM_CACHE_DIR:?}"/kernel-*

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ./vttm doctor: what is present, missing or broken, and what to do. Changes nothing. Status 0 when `./vttm run` has
+# ./vttm doctor: what is present, missing or broken, and what to do. Changes nothing, not even the cache. Status 0 when `./vttm run` has
 # all it needs or can get it by itself; else the exit code that `run` would end with.
 
 # _doctor_line STATE NAME DETAIL [TODO]
@@ -110,7 +110,10 @@ _doctor_cache() {
     done
     count=$(find "$VTTM_CACHE_DIR/tmp" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)
     [ "$count" -eq 0 ] || _doctor_line ok "  tmp" "$count folders: a run or build in progress, or left by a killed one" \
-        "when nothing of vttm runs, they may be deleted: $VTTM_CACHE_DIR/tmp"
+        "the next ./vttm build deletes what is nobody's"
+    count=$(find "$VTTM_CACHE_DIR"/qemu "$VTTM_CACHE_DIR"/kernel-* "$VTTM_CACHE_DIR"/kmod "$VTTM_CACHE_DIR"/initramfs "$VTTM_CACHE_DIR"/downloads \
+        -mindepth 1 -maxdepth 1 -mmin +43200 2>/dev/null | wc -l)
+    [ "$count" -eq 0 ] || _doctor_line ok "  old" "$count entries that nobody needed for 30 days" "./vttm clean --old deletes them"
 }
 
 _doctor_release() {
@@ -135,6 +138,7 @@ _doctor_kvm() {
         _doctor_line missing KVM "/dev/kvm is there; whether it runs guests is tried when QEMU is built" "./vttm build"
         return 0
     fi
+    kvm_keep_nothing=1
     if [ -f "$kernel" ] && [ -f "$initramfs" ]; then
         kvm_check "$qemu" "$kernel" "$initramfs"
     else

@@ -26,6 +26,7 @@ fetch_deb_try() {
     for file in "$VTTM_CACHE_DIR/downloads/${package}_$(_fetch_quote "$version")"_*.deb; do
         [ -f "$file" ] || continue
         if _fetch_verify "$file" "$sha"; then
+            cache_used "$file"
             printf '%s\n' "$file"
             return 0
         fi
@@ -75,6 +76,7 @@ fetch_source_file_try() {
     suite=$1 source=$2 file=$3 sha=$4 size=${5:-}
     target=$VTTM_CACHE_DIR/downloads/$file
     if [ -f "$target" ] && _fetch_verify "$target" "$sha"; then
+        cache_used "$target"
         printf '%s\n' "$target"
         return 0
     fi
@@ -149,7 +151,7 @@ _fetch_index() {
             "free some space, or point VTTM_CACHE at another disk"
     [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] || [ "$(cat "$stamp")" != "$2" ] || return 0
     (
-        exec 8>"$root/lock"
+        command exec 8>>"$root/lock"
         flock 8
         [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] || [ "$(cat "$stamp")" != "$2" ] || exit 0
         vttm_step "index of Debian $1" "$VTTM_LOG_DIR/fetch.log" _fetch_apt "$1" apt-get update || _fetch_failed $? || exit $?

@@ -4,7 +4,7 @@
 
 # kvm_check QEMU [KERNEL INITRAMFS]: sets VTTM_ACCEL_VERDICT to kvm or tcg and VTTM_ACCEL_REASON to a line
 # for people. The answer is kept per boot of the host and per QEMU and kernel. VTTM_ACCEL=kvm|tcg in the
-# environment overrides it.
+# environment overrides it. With kvm_keep_nothing set, a new answer is not kept (doctor).
 kvm_check() {
     local key entry
     case ${VTTM_ACCEL:-} in
@@ -26,6 +26,13 @@ kvm_check() {
     fi
     read -r key </proc/sys/kernel/random/boot_id
     key=$({ echo "$key"; stat -Lc '%n %s %Y' "$@"; } | vttm_hash)
+    if [ -n "${kvm_keep_nothing:-}" ] && ! entry=$(cache_lookup kvm "$key"); then
+        entry=$(mktemp -d)
+        _kvm_try "$entry" "$@"
+        IFS='|' read -r VTTM_ACCEL_VERDICT VTTM_ACCEL_REASON <"$entry/verdict"
+        rm -rf "$entry"
+        return 0
+    fi
     entry=$(cache_build kvm "$key" _kvm_try "$@") || {
         VTTM_ACCEL_REASON="KVM was not checked"
         return 0

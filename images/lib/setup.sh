@@ -8,7 +8,7 @@ setup_stage() {
     local out status
     out=$1
     shift
-    ("$@") >"$out" </dev/null 7>&- &
+    ("$@") >"$out" </dev/null 5>&- 6>&- 7>&- &
     stage=$!
     status=0
     wait "$stage" || status=$?
@@ -91,7 +91,8 @@ setup_programs() {
     mkdir -p "$build/vm" "$VTTM_LOG_DIR" 2>/dev/null ||
         vttm_die "$VTTM_EXIT_DISK" "cannot write the build folder" "$build" "make it writable, or free some space"
     told=
-    exec 7>>"$build/setup.lock"
+    command exec 7>>"$build/setup.lock" ||
+        vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$build/setup.lock" "make the folder writable, or free some space"
     while ! flock -w 1 7; do
         [ -n "$told" ] || vttm_say "waiting for another ./vttm that builds in this tree"
         told=1
@@ -106,12 +107,15 @@ setup_programs() {
 setup_build() {
     local vm stamp kernel qemu initramfs
     vm=$build/vm
+    cache_init
+    cache_sweep_runs
+    cache_hold
     setup_programs
     stamp=$(setup_stamp)
     if [ -z "$linux_source$qemu_source" ] && [ "$stamp" = "$(cat "$vm/stamp" 2>/dev/null)" ] && setup_products_there; then
+        setup_used
         return 0
     fi
-    cache_init
     cache_sweep
     host_check_disk
     rm -f "$vm/stamp"
@@ -130,6 +134,7 @@ setup_build() {
     setup_copy "$qemu/qemu-system-x86_64" "$vm/qemu-system-x86_64"
     setup_copy "$build/host-backend/model/libvttm-model.so.1" "$vm/libvttm-model.so.1"
     setup_manifest "$vm" "$kernel" "$initramfs"
+    printf '%s\n' "$qemu" "$kernel" "${initramfs%/*}" >"$vm/cache-entries"
     rm -f "$vm/.qemu" "$vm/.kernel" "$vm/.initramfs"
     setup_stamp >"$vm/stamp"
 }
@@ -149,6 +154,14 @@ setup_products_there() {
         while read -r path; do
             [ -f "$path" ] || exit 1
         done
+}
+
+# setup_used: notes in the cache that this tree's machine is in use, for cache_prune.
+setup_used() {
+    local entry
+    [ -f "$build/vm/cache-entries" ] || return 0
+    while read -r entry; do set -- "$@" "$entry"; done <"$build/vm/cache-entries"
+    cache_used "$@"
 }
 
 # setup_copy FROM TO: a copy that replaces TO at once: a running QEMU keeps the old file.

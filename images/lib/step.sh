@@ -22,10 +22,11 @@ vttm_step() {
     start=$VTTM_NOW
     vttm_self
 
-    # 9 is cache_build's lock: CMD keeps it (a builder at work holds the lock), the monitor does not.
-    ("$@") >>"$log" 2>&1 </dev/null &
+    # 9 is the lock of an entry: CMD keeps it (a builder at work holds the lock), the monitor does not. The other locks are
+    # this shell's alone (cache.sh lists them): what CMD may leave behind must not hold them.
+    ("$@") >>"$log" 2>&1 </dev/null 5>&- 6>&- 7>&- 8>&- &
     pid=$!
-    _vttm_monitor "$label" "$log" "$start" "$pid" "$VTTM_SELF" </dev/null 9>&- &
+    _vttm_monitor "$label" "$log" "$start" "$pid" "$VTTM_SELF" </dev/null 5>&- 6>&- 7>&- 8>&- 9>&- &
     monitor=$!
     # `wait` also returns when a trapped signal came; the trap then decides, we just go on waiting.
     while :; do
