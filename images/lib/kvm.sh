@@ -21,7 +21,7 @@ kvm_check() {
         VTTM_ACCEL_REASON="there is no /dev/kvm (no hardware virtualisation, or module kvm_intel/kvm_amd not loaded)"
         return 0
     elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
-        VTTM_ACCEL_REASON="/dev/kvm may not be opened by $(id -un) (join group kvm)"
+        VTTM_ACCEL_REASON="/dev/kvm may not be opened by $(id -un) ($(_kvm_who_may))"
         return 0
     fi
     read -r key </proc/sys/kernel/random/boot_id
@@ -38,6 +38,14 @@ kvm_check() {
         return 0
     }
     IFS='|' read -r VTTM_ACCEL_VERDICT VTTM_ACCEL_REASON <"$entry/verdict"
+}
+
+# _kvm_who_may: prints how a user gets to open /dev/kvm.
+_kvm_who_may() {
+    case $(stat -Lc %A /dev/kvm) in
+    ????rw*) printf 'join group %s' "$(stat -Lc %G /dev/kvm)" ;;
+    *) printf 'its owner, %s, lets nobody else' "$(stat -Lc %U /dev/kvm)" ;;
+    esac
 }
 
 # _kvm_try DIR QEMU [KERNEL INITRAMFS]: DIR/verdict, "kvm|reason" or "tcg|reason".
