@@ -155,8 +155,11 @@ vttm_own() {
     6) command exec 6>>"$2" ;;
     esac || vttm_die "$VTTM_EXIT_DISK" "cannot create a lock" "$2" "make the folder writable"
     flock -n "$1" && return 0
-    users=$(find /proc/[0-9]*/fd -lname "$2" 2>/dev/null | cut -d / -f 3 | sort -nu | grep -vx "$$" | tr '\n' ' ')
-    vttm_die "$VTTM_EXIT_INFRA" "$3 is in use${users:+, by process $users}; nothing was deleted" "$2" \
+    users=$(
+        exec 5>&- 6>&-
+        find /proc/[0-9]*/fd -lname "$2" 2>/dev/null | cut -d / -f 3 | sort -nu | grep -vx "$$" | tr '\n' ' '
+    )
+    vttm_die "$VTTM_EXIT_INFRA" "$3 is in use${users:+, by process ${users% }}; nothing was deleted" "$2" \
         "let the other vttm end, or interrupt it, and try again"
 }
 

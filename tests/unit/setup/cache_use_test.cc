@@ -56,9 +56,11 @@ TEST_F(CacheUse, AUserWaitsForOneThatCleans) {
 }
 
 TEST_F(CacheUse, CleanSparesATreeThatARunUses) {
-    Process run = box.start(R"(command exec 5>>"$SANDBOX/tree/build/in-use"; flock -s 5; echo x >"$SANDBOX/held"; sleep 5)");
+    Process run = box.start(R"(command exec 5>>"$SANDBOX/tree/build/in-use"; flock -s 5; echo x >"$SANDBOX/held"; exec sleep 5)");
     ASSERT_TRUE(box.wait_for("held"));
-    EXPECT_EQ(clean("").status, 6);
+    const Outcome o = clean("");
+    EXPECT_EQ(o.status, 6);
+    EXPECT_THAT(o.err, HasSubstr(fmt::format("is in use, by process {};", run.pid())));
     EXPECT_TRUE(there("tree/build/file"));
 }
 
