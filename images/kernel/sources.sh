@@ -4,7 +4,7 @@
 
 # VERSION|SUITE|PACKAGE|SHA256|SIZE of Debian's binary package with the source in it (the source package itself is
 # on few mirrors), best first. A version belongs here only if the whole series applies to it and
-# the guest ran with it: see README.md.
+# mm/, TTM and vttm.ko compile on it: README.md says what was tried.
 kernel_pins='7.3.4-1~bpo13+1|trixie-backports|linux-source-7.3|703e369ddd4cce971452f5a593ee55df3a5c10c83caf0fa0df039633ed181ee3|166780612
 7.3~rc7-1~exp1|experimental|linux-source-7.3|8bf8ca5ea8b1b307ca698db982ba48d6d223263b4d3dfb1973d055e316c44e75|166042412'
 
