@@ -3,13 +3,16 @@
 
 #include <fmt/format.h>
 
-#include <stdexcept>
+#include "host-backend/text/xml_escape.h"
 
 namespace vttm::machine {
 namespace {
 
 // libvirt gives its own devices root ports from slot 1 on and the low slots of pcie.0; 0x10 stays free.
 constexpr const char* kDeviceSlot = "0x10";
+
+// A parameter with a control character is a mistake of the caller: refused.
+std::string escaped(std::string_view text) { return text::xml_escape(text, text::Unfit::kRefuse); }
 
 std::string swap_disk_xml(const DomainSpec& spec) {
     if (spec.swap_disk.empty()) return {};
@@ -23,7 +26,7 @@ std::string swap_disk_xml(const DomainSpec& spec) {
       <serial>vttm-swap</serial>
     </disk>
 )",
-                       xml_escape(spec.swap_disk.string()));
+                       escaped(spec.swap_disk.string()));
 }
 
 std::string device_xml(const DomainSpec& spec) {
@@ -41,38 +44,10 @@ std::string device_xml(const DomainSpec& spec) {
     <qemu:arg value='{}'/>
   </qemu:commandline>
 )",
-                       xml_escape(object), xml_escape(device));
+                       escaped(object), escaped(device));
 }
 
 }  // namespace
-
-std::string xml_escape(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '\'':
-                out += "&apos;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            default:
-                if (static_cast<unsigned char>(c) < 0x20)
-                    throw std::invalid_argument("a control character in a domain parameter");
-                out += c;
-        }
-    }
-    return out;
-}
 
 std::string qemu_option_escape(std::string_view text) {
     std::string out;
@@ -124,15 +99,15 @@ std::string domain_xml(const DomainSpec& spec) {
   </devices>
 {device}</domain>
 )",
-        fmt::arg("type", spec.kvm ? "kvm" : "qemu"), fmt::arg("name", xml_escape(spec.name)),
+        fmt::arg("type", spec.kvm ? "kvm" : "qemu"), fmt::arg("name", escaped(spec.name)),
         fmt::arg("ram", spec.ram_mib), fmt::arg("vcpus", spec.vcpus),
-        fmt::arg("kernel", xml_escape(spec.kernel.string())),
-        fmt::arg("initramfs", xml_escape(spec.initramfs.string())),
-        fmt::arg("cmdline", xml_escape(spec.cmdline)),
+        fmt::arg("kernel", escaped(spec.kernel.string())),
+        fmt::arg("initramfs", escaped(spec.initramfs.string())),
+        fmt::arg("cmdline", escaped(spec.cmdline)),
         fmt::arg("cpu", spec.kvm ? "  <cpu mode='host-passthrough' migratable='off'/>\n" : ""),
-        fmt::arg("emulator", xml_escape(spec.emulator.string())),
-        fmt::arg("console", xml_escape(spec.console_log.string())),
-        fmt::arg("agent", xml_escape(spec.agent_socket.string())),
+        fmt::arg("emulator", escaped(spec.emulator.string())),
+        fmt::arg("console", escaped(spec.console_log.string())),
+        fmt::arg("agent", escaped(spec.agent_socket.string())),
         fmt::arg("disk", swap_disk_xml(spec)), fmt::arg("device", device_xml(spec)));
 }
 

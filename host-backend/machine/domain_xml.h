@@ -27,13 +27,10 @@ struct DomainSpec {
     std::filesystem::path witness_log;
 };
 
-// Text for an XML attribute or element. Throws std::invalid_argument for control characters, which
-// XML 1.0 cannot hold.
-std::string xml_escape(std::string_view text);
-
 // A value for a QEMU option list: commas are doubled.
 std::string qemu_option_escape(std::string_view text);
 
+// Throws std::invalid_argument for a parameter with characters that XML cannot hold.
 std::string domain_xml(const DomainSpec& spec);
 
 }  // namespace vttm::machine

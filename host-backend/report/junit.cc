@@ -4,40 +4,13 @@
 #include <vector>
 
 #include "host-backend/report/test_results.h"
+#include "host-backend/text/xml_escape.h"
 
 namespace vttm::report {
 namespace {
 
-// Escapes for attributes and text. Control characters are not allowed in XML 1.0, not even escaped.
-std::string escaped(std::string_view text) {
-    std::string out;
-    out.reserve(text.size());
-    for (const char c : text) {
-        switch (c) {
-            case '&':
-                out += "&amp;";
-                break;
-            case '<':
-                out += "&lt;";
-                break;
-            case '>':
-                out += "&gt;";
-                break;
-            case '"':
-                out += "&quot;";
-                break;
-            case '\n':
-                out += "&#10;";
-                break;
-            case '\t':
-                out += "&#9;";
-                break;
-            default:
-                out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-        }
-    }
-    return out;
-}
+// What a test printed may hold anything.
+std::string escaped(std::string_view text) { return text::xml_escape(text, text::Unfit::kReplace); }
 
 struct Suite {
     std::string name;
