@@ -48,13 +48,7 @@ Session::Session(machine::Machine& machine, std::uint64_t key, Clock::time_point
       deadline_(deadline) {}
 
 nlohmann::json Session::call(const char* op, nlohmann::json args) {
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now());
-    if (left.count() <= 0)
-        throw machine::Timeout({.what = fmt::format("the scenario is over its time limit, before {}", op),
-                                .where = "",
-                                .todo = "give it more with --timeout, or look why the guest is slow",
-                                .excerpt = ""});
-    return machine_.agent().call(op, std::move(args), left);
+    return machine_.agent().call_until(deadline_, op, std::move(args));
 }
 
 void Session::set_backup(const std::string& mode) {

@@ -32,6 +32,8 @@ public:
     const oracle::Ledger& ledger() const { return ledger_; }
     oracle::WitnessLog& log() { return log_; }
 
+    // No call waits beyond it, the injectors' included.
+    Clock::time_point deadline() const { return deadline_; }
     nlohmann::json call(const char* op, nlohmann::json args = nullptr);
 
     // Switches ttm.backup; throws machine::InfraError if the kernel reads back another mode.

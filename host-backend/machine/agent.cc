@@ -95,6 +95,18 @@ json AgentClient::call(std::string_view op, json args, Millis timeout) {
     }
 }
 
+json AgentClient::call_until(Clock::time_point deadline, std::string_view op, json args,
+                             Millis at_most) {
+    const auto left = std::chrono::duration_cast<Millis>(deadline - Clock::now());
+    if (left.count() <= 0)
+        throw Timeout(watch_.keep_evidence(
+            {fmt::format("the time limit is over, before '{}'; the guest is alive", op),
+             {},
+             "allow more time (run: --timeout), or look why the guest is slow",
+             {}}));
+    return call(op, std::move(args), std::min(left, at_most));
+}
+
 void AgentClient::post(std::string_view op, json args) {
     last_sign_ = Clock::now();
     send(op, std::move(args));

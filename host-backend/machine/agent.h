@@ -61,6 +61,11 @@ class AgentClient {
     nlohmann::json call(std::string_view op, nlohmann::json args = nullptr,
                         Millis timeout = kDefaultTimeout);
 
+    // The same for a caller whose time ends at @deadline: waits until then, but at most @at_most.
+    // Throws Timeout without asking if it is over already.
+    nlohmann::json call_until(std::chrono::steady_clock::time_point deadline, std::string_view op,
+                              nlohmann::json args = nullptr, Millis at_most = Millis::max());
+
     // Sends a request to which no reply comes (`fault`).
     void post(std::string_view op, nlohmann::json args = nullptr);
 

@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "host-backend/machine/errors.h"
+#include "host-backend/machine/interrupt.h"
 #include "host-backend/machine/workspace.h"
 
 namespace vttm::machine {
@@ -241,61 +242,80 @@ Domain::~Domain() {
     virConnectDomainEventDeregisterAny(connection_.get(), io_error_);
 }
 
-json Domain::qmp(const json& command) {
-    char* raw = nullptr;
-    if (virDomainQemuMonitorCommand(domain_.get(), command.dump().c_str(), &raw, 0) < 0)
-        throw InfraError({"QEMU's monitor: " + libvirt_error(), {}, {}, {}});
-    const CText text(raw);
-    json answer = json::parse(text.get(), nullptr, false);
-    if (answer.is_discarded())
-        throw InfraError({"QEMU's monitor gave no JSON", {}, {}, {}});
+// In a thread of its own, which is left alone if QEMU never answers: the call ends when QEMU is killed.
+std::optional<Domain::Answer> Domain::ask(Call call, Millis limit, bool interruptible) const {
+    struct Wait {
+        std::mutex mutex;
+        std::condition_variable came;
+        std::optional<Answer> answer;
+    };
+    auto wait = std::make_shared<Wait>();
+    if (virDomainRef(domain_.get()) < 0) return Answer{false, libvirt_error()};
+    {
+        const BlockSignals blocked;
+        std::thread([wait, call = std::move(call), domain = own(domain_.get())] {
+            Answer answer = call(domain.get());
+            const std::lock_guard lock(wait->mutex);
+            wait->answer = std::move(answer);
+            wait->came.notify_all();
+        }).detach();
+    }
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    std::unique_lock lock(wait->mutex);
+    while (!wait->answer && std::chrono::steady_clock::now() < deadline) {
+        wait->came.wait_for(lock, Millis(100));
+        if (interruptible) throw_if_interrupted();
+    }
+    return std::move(wait->answer);
+}
+
+std::string Domain::demand(const std::string& name, const std::string& failed, Call call,
+                           Millis limit) const {
+    auto answer = ask(std::move(call), limit, true);
+    if (!answer) throw MonitorSilent{name};
+    if (!answer->good) throw InfraError({failed + ": " + answer->text, {}, {}, {}});
+    return std::move(answer->text);
+}
+
+Domain::Call Domain::monitor(std::string command, unsigned flags) {
+    return [command = std::move(command), flags](virDomainPtr domain) -> Answer {
+        char* raw = nullptr;
+        if (virDomainQemuMonitorCommand(domain, command.c_str(), &raw, flags) < 0)
+            return {false, libvirt_error()};
+        const CText text(raw);
+        return {true, text ? text.get() : ""};
+    };
+}
+
+json Domain::qmp(const json& command, Millis limit) {
+    const std::string text = demand(command.value("execute", "a command"), "QEMU's monitor",
+                                    monitor(command.dump(), 0), limit);
+    json answer = json::parse(text, nullptr, false);
+    if (!answer.is_object()) throw InfraError({"QEMU's monitor gave no JSON", {}, {}, {}});
     return answer;
 }
 
-std::string Domain::hmp(const std::string& command) {
-    char* raw = nullptr;
-    if (virDomainQemuMonitorCommand(domain_.get(), command.c_str(), &raw,
-                                    VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) < 0)
-        throw InfraError({"QEMU's monitor: " + libvirt_error(), {}, {}, {}});
-    const CText text(raw);
-    return text.get();
+std::string Domain::hmp(const std::string& command, Millis limit) {
+    return demand(command, "QEMU's monitor", monitor(command, VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP),
+                  limit);
 }
 
-std::optional<std::string> Domain::hmp_within(const std::string& command,
-                                              std::chrono::milliseconds limit) {
-    struct Answer {
-        std::mutex mutex;
-        std::condition_variable came;
-        std::optional<std::string> text;
-    };
-    auto answer = std::make_shared<Answer>();
-    if (virDomainRef(domain_.get()) < 0) return std::nullopt;
-    // Detached: if QEMU never answers, the call ends when QEMU is killed.
-    std::thread([answer, command, domain = own(domain_.get())] {
-        char* raw = nullptr;
-        std::string text;
-        if (virDomainQemuMonitorCommand(domain.get(), command.c_str(), &raw,
-                                        VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP) < 0)
-            text = "(" + libvirt_error() + ")";
-        else
-            text = CText(raw).get();
-        const std::lock_guard lock(answer->mutex);
-        answer->text = std::move(text);
-        answer->came.notify_all();
-    }).detach();
-    std::unique_lock lock(answer->mutex);
-    answer->came.wait_for(lock, limit, [&] { return answer->text.has_value(); });
-    return answer->text;
+std::optional<std::string> Domain::hmp_within(const std::string& command, Millis limit) {
+    auto answer = ask(monitor(command, VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP), limit, false);
+    if (!answer) return std::nullopt;
+    return answer->good ? answer->text : "(" + answer->text + ")";
 }
 
-void Domain::suspend() {
-    if (virDomainSuspend(domain_.get()) < 0)
-        throw InfraError({"the guest cannot be paused: " + libvirt_error(), {}, {}, {}});
+void Domain::suspend(Millis limit) {
+    demand("suspend", "the guest cannot be paused", [](virDomainPtr d) {
+        return virDomainSuspend(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
+    }, limit);
 }
 
-void Domain::resume() {
-    if (virDomainResume(domain_.get()) < 0)
-        throw InfraError({"the guest cannot be continued: " + libvirt_error(), {}, {}, {}});
+void Domain::resume(Millis limit) {
+    demand("resume", "the guest cannot be continued", [](virDomainPtr d) {
+        return virDomainResume(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
+    }, limit);
 }
 
 bool Domain::destroy() {

@@ -5,7 +5,9 @@
 #include <libvirt/libvirt.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -65,7 +67,13 @@ struct DomainState {
     std::string io_error;  // "enospc", "other"; empty: none
 };
 
-// A running domain and its events.
+// QEMU's monitor, or the daemon, has not answered in time.
+struct MonitorSilent {
+    std::string command;
+};
+
+// A running domain and its events. Its calls wait for QEMU's monitor for at most their limit, then
+// throw MonitorSilent; a signal ends the wait with Interrupted.
 class Domain {
   public:
     // Creates it (transient). Throws InfraError with libvirt's words.
@@ -76,18 +84,29 @@ class Domain {
     Domain& operator=(const Domain&) = delete;
 
     DomainState& state() { return *state_; }
+    using Millis = std::chrono::milliseconds;
     // One QMP command with its arguments; the whole answer. Throws InfraError.
-    nlohmann::json qmp(const nlohmann::json& command);
-    std::string hmp(const std::string& command);
-    // The same for a QEMU that may not answer: nullopt after `limit`.
-    std::optional<std::string> hmp_within(const std::string& command,
-                                          std::chrono::milliseconds limit);
-    void suspend();
-    void resume();
+    nlohmann::json qmp(const nlohmann::json& command, Millis limit);
+    std::string hmp(const std::string& command, Millis limit);
+    // For the evidence of a failure: libvirt's error as text; nullopt instead of MonitorSilent.
+    std::optional<std::string> hmp_within(const std::string& command, Millis limit);
+    void suspend(Millis limit);
+    void resume(Millis limit);
     // False if libvirt could not (it may be gone already).
     bool destroy();
 
   private:
+    // What libvirt said: text (of a success or of an error).
+    struct Answer {
+        bool good = false;
+        std::string text;
+    };
+    using Call = std::function<Answer(virDomainPtr)>;
+    static Call monitor(std::string command, unsigned flags);
+    std::optional<Answer> ask(Call call, Millis limit, bool interruptible) const;
+    std::string demand(const std::string& name, const std::string& failed, Call call,
+                       Millis limit) const;
+
     ConnectPtr connection_;
     DomainPtr domain_;
     std::shared_ptr<DomainState> state_;

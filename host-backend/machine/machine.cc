@@ -299,21 +299,25 @@ json Machine::stats() {
 json Machine::qmp(const std::string& command, json arguments) {
     json request = {{"execute", command}};
     if (!arguments.is_null()) request["arguments"] = std::move(arguments);
-    json answer = impl_->domain().qmp(request);
+    json answer = impl_->monitored([&](Domain& d, auto limit) { return d.qmp(request, limit); });
     if (answer.contains("error"))
         throw InfraError({fmt::format("QEMU refuses '{}': {}", command,
-                                      answer["error"].value("desc", answer["error"].dump())),
+                                      answer["error"].dump()),
                           impl_->qemu_log(), {}, {}});
     return answer.contains("return") ? answer["return"] : json();
 }
 
-std::string Machine::hmp(const std::string& command) { return impl_->domain().hmp(command); }
+std::string Machine::hmp(const std::string& command) {
+    return impl_->monitored([&](Domain& d, auto limit) { return d.hmp(command, limit); });
+}
 
 void Machine::pause() {
     impl_->check();
-    impl_->domain().suspend();
+    impl_->monitored([](Domain& d, auto limit) { d.suspend(limit); });
 }
-void Machine::resume() { impl_->domain().resume(); }
+void Machine::resume() {
+    impl_->monitored([](Domain& d, auto limit) { d.resume(limit); });
+}
 
 std::vector<std::string> Machine::oom_kills() const { return impl_->console->oom_kills(); }
 std::chrono::milliseconds Machine::boot_time() const { return impl_->boot_time; }

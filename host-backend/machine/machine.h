@@ -95,7 +95,8 @@ class Machine {
 
     // The device's counters (QOM property `stats` of vttm0), as JSON.
     nlohmann::json stats();
-    // Raw monitor commands. qmp() returns the "return" member; throws InfraError with QEMU's words.
+    // Raw monitor commands. qmp() returns the "return" member; throws InfraError with QEMU's words,
+    // GuestHang if QEMU does not answer for the liveness limit (pause() and resume() likewise).
     nlohmann::json qmp(const std::string& command, nlohmann::json arguments = nullptr);
     std::string hmp(const std::string& command);
 

@@ -35,6 +35,15 @@ class Machine::Impl final : public GuestWatch {
 
     std::filesystem::path save_logs();
     Domain& domain();
+    // f(domain, limit): QEMU's monitor is waited for as long as the agent; silence is a hang.
+    template <typename F>
+    auto monitored(F&& f) {
+        try {
+            return f(domain(), config.liveness);
+        } catch (const MonitorSilent& silent) {
+            raise_monitor_silent(silent);
+        }
+    }
     std::filesystem::path qemu_log() const;
 
     MachineConfig config;
@@ -69,6 +78,7 @@ class Machine::Impl final : public GuestWatch {
     const Splat* first_splat() const;
     [[noreturn]] void raise_splat(const Splat& splat);
     [[noreturn]] void raise_gone();
+    [[noreturn]] void raise_monitor_silent(const MonitorSilent& silent);
     // What the console told since the last check(), as the error; null if nothing.
     std::exception_ptr late_splat();
     void check_domain_state();

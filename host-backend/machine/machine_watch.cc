@@ -212,6 +212,19 @@ Problem Machine::Impl::describe_hang(std::string what) {
     return *hang_;
 }
 
+void Machine::Impl::raise_monitor_silent(const MonitorSilent& silent) {
+    if (domain_ && pid != 0 && !process_alive(pid)) raise_gone();
+    qemu_hangs_ = true;
+    hang_ = keep_evidence({fmt::format("QEMU hangs: its monitor has not answered '{}' for {} s",
+                                       silent.command,
+                                       std::chrono::duration<double>(config.liveness).count()),
+                           {},
+                           "is the host overloaded, or the process stopped? a very slow host needs a "
+                           "higher liveness limit",
+                           qemu_log_tail()});
+    throw GuestHang(*hang_);
+}
+
 Problem Machine::Impl::keep_evidence(Problem problem) {
     if (!stopped_ || domain_) problem.where = save_logs();
     return problem;

@@ -12,7 +12,7 @@ using nlohmann::json;
 
 std::uint64_t number(const json& reply, const char* key, std::uint64_t fallback) {
     const auto it = reply.find(key);
-    return it != reply.end() && it->is_number_integer() ? it->get<std::uint64_t>() : fallback;
+    return it != reply.end() && it->is_number_unsigned() ? it->get<std::uint64_t>() : fallback;
 }
 
 bool flag(const json& reply, const char* key) {
@@ -20,8 +20,13 @@ bool flag(const json& reply, const char* key) {
     return it != reply.end() && it->is_boolean() && it->get<bool>();
 }
 
-// A destructor's release must not wait long for a guest that may be sick.
-constexpr std::chrono::milliseconds kLastTry{10'000};
+json call(machine::AgentClient& agent, const CallLimit& limit, const char* op, json args = nullptr) {
+    return agent.call_until(limit.until, op, std::move(args), limit.each);
+}
+
+// For a destructor's release: it must not wait long for a guest that may be sick, but it is tried
+// even when the scenario's time is over.
+CallLimit last_try() { return {.each = std::chrono::seconds(10)}; }
 
 }  // namespace
 
@@ -32,7 +37,7 @@ AnonymousHog::AnonymousHog(machine::AgentClient& agent, Config config)
 }
 
 AnonymousHog::~AnonymousHog() {
-    config_.timeout = std::min(config_.timeout, kLastTry);
+    config_.limit = last_try();
     try {
         release();
     } catch (const std::exception&) {  // whoever asks the guest next has its own error to report
@@ -45,9 +50,10 @@ Step AnonymousHog::step() {
         if (held_mib_ >= config_.max_mib) return {};
         grow = std::min(grow, config_.max_mib - held_mib_);
     }
-    const json reply = agent_.call(
-        "pressure.hog", {{"mib", grow}, {"step_mib", std::min(config_.touch_mib, grow)}},
-        config_.timeout);
+    // Remembered first: a hog whose answer did not come holds memory all the same.
+    asked_ = true;
+    const json reply = call(agent_, config_.limit, "pressure.hog",
+                            {{"mib", grow}, {"step_mib", std::min(config_.touch_mib, grow)}});
     Step step;
     step.killed = flag(reply, "killed");
     const std::uint64_t held = step.killed ? 0 : number(reply, "held_mib", held_mib_ + grow);
@@ -58,9 +64,10 @@ Step AnonymousHog::step() {
 }
 
 void AnonymousHog::release() {
-    if (held_mib_ == 0) return;
+    if (!asked_) return;
+    asked_ = false;
     held_mib_ = 0;
-    agent_.call("pressure.release", nullptr, config_.timeout);
+    call(agent_, config_.limit, "pressure.release");
 }
 
 MemcgLimit::MemcgLimit(machine::AgentClient& agent, Config config)
@@ -70,7 +77,7 @@ MemcgLimit::MemcgLimit(machine::AgentClient& agent, Config config)
 }
 
 MemcgLimit::~MemcgLimit() {
-    config_.timeout = std::min(config_.timeout, kLastTry);
+    config_.limit = last_try();
     try {
         release();
     } catch (const std::exception&) {  // as above
@@ -83,28 +90,26 @@ Step MemcgLimit::step() {
         limit_mib_ == 0 ? config_.start_mib
         : limit_mib_ > config_.floor_mib + config_.step_mib ? limit_mib_ - config_.step_mib
                                                             : config_.floor_mib;
-    // Remembered first: a limit that timed out may be set all the same, and must be released.
+    // Remembered first, as above.
     limit_mib_ = next;
-    const json reply = agent_.call("pressure.memcg", {{"limit_mib", next}}, config_.timeout);
+    const json reply = call(agent_, config_.limit, "pressure.memcg", {{"limit_mib", next}});
     return {.progressed = true, .amount = next, .killed = flag(reply, "killed")};
 }
 
 void MemcgLimit::release() {
     if (limit_mib_ == 0) return;
     limit_mib_ = 0;
-    agent_.call("pressure.memcg", {{"limit_mib", 0}}, config_.timeout);
+    call(agent_, config_.limit, "pressure.memcg", {{"limit_mib", 0}});
 }
 
 Step RootReclaim::step() {
-    const json reply =
-        agent_.call("pressure.reclaim", {{"mib", config_.step_mib}, {"memcg", config_.memcg}},
-                    config_.timeout);
+    const json reply = call(agent_, config_.limit, "pressure.reclaim",
+                            {{"mib", config_.step_mib}, {"memcg", config_.memcg}});
     return {.progressed = flag(reply, "reclaimed"), .amount = config_.step_mib, .killed = false};
 }
 
 Step ShrinkerScan::step() {
-    const json reply =
-        agent_.call("shrinker.scan", {{"pages", config_.pages}}, config_.timeout);
+    const json reply = call(agent_, config_.limit, "shrinker.scan", {{"pages", config_.pages}});
     const std::uint64_t freed = number(reply, "freed", 0);
     return {.progressed = freed > 0, .amount = freed, .killed = false};
 }

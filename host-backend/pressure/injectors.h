@@ -10,6 +10,13 @@
 
 namespace vttm::pressure {
 
+// How long an injector's calls may wait for the guest.
+struct CallLimit {
+    std::chrono::milliseconds each{300'000};
+    // The end of the whole scenario: no call waits beyond it.
+    std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
+};
+
 // A child of the agent that holds anonymous, incompressible memory. Amounts in MiB.
 class AnonymousHog final : public Injector {
   public:
@@ -17,7 +24,7 @@ class AnonymousHog final : public Injector {
         std::uint64_t step_mib = 32;   // growth per step()
         std::uint64_t touch_mib = 16;  // the agent's own step within it
         std::uint64_t max_mib = 0;     // never hold more; 0: no limit
-        std::chrono::milliseconds timeout{300'000};
+        CallLimit limit = {};
     };
     AnonymousHog(machine::AgentClient& agent, Config config);
     ~AnonymousHog() override;  // releases; errors are dropped
@@ -33,6 +40,7 @@ class AnonymousHog final : public Injector {
     machine::AgentClient& agent_;
     Config config_;
     std::uint64_t held_mib_ = 0;
+    bool asked_ = false;  // since the last release
 };
 
 // Lowers memory.max of the hog's cgroup by step_mib per step, from start_mib to floor_mib.
@@ -43,7 +51,7 @@ class MemcgLimit final : public Injector {
         std::uint64_t start_mib = 256;
         std::uint64_t step_mib = 32;
         std::uint64_t floor_mib = 16;
-        std::chrono::milliseconds timeout{300'000};
+        CallLimit limit = {};
     };
     MemcgLimit(machine::AgentClient& agent, Config config);
     ~MemcgLimit() override;
@@ -66,7 +74,7 @@ class RootReclaim final : public Injector {
     struct Config {
         std::uint64_t step_mib = 64;
         bool memcg = false;  // the hog's cgroup instead of the root
-        std::chrono::milliseconds timeout{300'000};
+        CallLimit limit = {};
     };
     RootReclaim(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
 
@@ -84,7 +92,7 @@ class ShrinkerScan final : public Injector {
   public:
     struct Config {
         std::uint64_t pages = 2048;  // to scan per step
-        std::chrono::milliseconds timeout{300'000};
+        CallLimit limit = {};
     };
     ShrinkerScan(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
 

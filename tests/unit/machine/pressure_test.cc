@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "host-backend/pressure/injectors.h"
@@ -22,6 +25,8 @@ class PressureTest : public testing::Test {
     std::string answer(const json& r) {
         requests.push_back(r);
         const std::string op = r["op"];
+        if (op == deaf) return "";
+        if (op == "pressure.hog" && held_reply) return ok(r, {{"held_mib", *held_reply}});
         if (op == "pressure.hog") {
             held += r["mib"].get<std::uint64_t>();
             const bool killed = held > 100;
@@ -41,6 +46,8 @@ class PressureTest : public testing::Test {
     }
 
     std::uint64_t held = 0;
+    std::string deaf;                // an op that is never answered
+    std::optional<json> held_reply;  // instead of `held`
     std::vector<json> requests;
     FakeWatch watch;
     FakeAgent agent;
@@ -92,6 +99,68 @@ TEST_F(PressureTest, DestructorReleasesAndSwallowsADeadGuest) {
         watch.panic = true;
     }
     EXPECT_EQ(of("pressure.release").size(), 1u);
+}
+
+// A hog that took its request but never answers holds memory: it is released all the same.
+TEST_F(PressureTest, HogThatNeverAnswersIsATimeoutAndIsReleased) {
+    deaf = "pressure.hog";
+    {
+        AnonymousHog hog(client, {.limit = {.each = std::chrono::milliseconds(200)}});
+        try {
+            hog.step();
+            FAIL();
+        } catch (const machine::Timeout& e) {
+            EXPECT_EQ(e.exit_code(), 5);
+        }
+    }
+    EXPECT_EQ(of("pressure.release").size(), 1u);
+}
+
+TEST_F(PressureTest, NoCallWaitsBeyondTheScenariosEnd) {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    const CallLimit limit{.until = begin + std::chrono::milliseconds(300)};
+    for (const char* op : {"pressure.hog", "pressure.memcg", "pressure.reclaim", "shrinker.scan"}) {
+        deaf = op;
+        AnonymousHog hog(client, {.limit = limit});
+        MemcgLimit memcg(client, {.limit = limit});
+        RootReclaim reclaim(client, {.limit = limit});
+        ShrinkerScan scan(client, {.limit = limit});
+        Injector* injector = deaf == "pressure.hog"      ? static_cast<Injector*>(&hog)
+                             : deaf == "pressure.memcg"  ? static_cast<Injector*>(&memcg)
+                             : deaf == "pressure.reclaim" ? static_cast<Injector*>(&reclaim)
+                                                          : static_cast<Injector*>(&scan);
+        EXPECT_THROW(injector->step(), machine::Timeout) << op;
+        deaf.clear();  // so that the destructors are answered
+    }
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
+    // It is over: nothing is asked any more.
+    const std::size_t asked = requests.size();
+    RootReclaim late(client, {.limit = limit});
+    EXPECT_THROW(late.step(), machine::Timeout);
+    EXPECT_EQ(requests.size(), asked);
+}
+
+// A guest whose heart stops while it presses is a hang, however long the scenario may take.
+TEST(PressureOnASilentGuest, IsAHang) {
+    FakeWatch watch;
+    FakeAgent agent([](const json&) { return ""; }, /*heart=*/false);
+    machine::AgentClient client(agent.host_end(), watch, {std::chrono::milliseconds(300)});
+    AnonymousHog hog(client, {});
+    try {
+        hog.step();
+        FAIL();
+    } catch (const machine::GuestHang& e) {
+        EXPECT_EQ(e.exit_code(), 4);
+    }
+}
+
+TEST_F(PressureTest, FiguresOfAHostileGuestAreNoFigures) {
+    for (const json& odd : {json(-5), json("7"), json(1.5), json()}) {
+        held_reply = odd;
+        AnonymousHog hog(client, {.step_mib = 8});
+        EXPECT_EQ(hog.step().amount, 8u) << odd;
+    }
 }
 
 TEST_F(PressureTest, MemcgLimitGoesDownToItsFloorAndBackToMax) {

@@ -152,6 +152,23 @@ TEST_F(VmTest, StoppedQemuIsAHangThatNamesQemu) {
     EXPECT_EQ(traces.found(), "");
 }
 
+// Whoever asks QEMU itself must not wait for ever either.
+TEST_F(VmTest, MonitorOfAStoppedQemuIsAHang) {
+    config.liveness = 3s;
+    Machine m(config);
+    m.start();
+    const Traces traces(m);
+    ::kill(m.qemu_pid(), SIGSTOP);
+    const auto started = std::chrono::steady_clock::now();
+    const auto e = expect_error<GuestHang>([&] { m.qmp("query-status"); });
+    EXPECT_EQ(e.exit_code(), 4);
+    EXPECT_NE(std::string(e.what()).find("query-status"), std::string::npos) << e.what();
+    EXPECT_THROW(PauseGuard{m}, GuestHang);
+    m.stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - started, 20s);
+    EXPECT_EQ(traces.found(), "");
+}
+
 TEST_F(VmTest, AgentExitIsAgentGone) {
     Machine m(config);
     m.start();
