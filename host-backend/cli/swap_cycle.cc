@@ -34,6 +34,15 @@ constexpr Account kAccounts[] = {
     {"nr_gpu_active", "pages", 0},  {"nr_shmem", "pages", 16},
     {"swap_used", "pages", 256},
 };
+// Those of the hog's memory cgroup, which is there only once a hog was. The kernel charges in advance
+// for each CPU.
+constexpr Account kMemcgAccounts[] = {
+    {"memcg.memory.current", "bytes", kMiB},
+    {"memcg.memory.swap.current", "bytes", kMiB},
+};
+// The hog's own heap and stack, and what the kernel charges in advance.
+constexpr std::int64_t kForeignSlack = 4 * kMiB;
+constexpr const char* kForeign = "memcg.foreign_bytes";
 
 std::int64_t value(const oracle::Counters& counters, const char* name) {
     auto it = counters.find(name);
@@ -82,7 +91,31 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
         p.min_unchanged = config.min_unchanged;
         p.min_huge_unsplit_share = config.min_unsplit;
     }
+    if (config.memcg_limit_mib) {
+        using oracle::VerdictKind;
+        p.must_grow.emplace_back("memcg.events.max");
+        p.max_growth.push_back({"memcg.events.oom", 0, VerdictKind::kLeak,
+                                "the hog's memory cgroup ran out of memory although it could swap"});
+        p.max_growth.push_back({"memcg.events.oom_kill", 0, VerdictKind::kInconclusive,
+                                "the OOM killer took the hog"});
+        // Upstream's copy charges whoever happens to reclaim, so there it is only reported.
+        if (backup == "insert")
+            p.max_levels.push_back({kForeign, kForeignSlack, VerdictKind::kLeak,
+                                    "the hog's memory cgroup is charged for somebody else's pages"});
+    }
     return p;
+}
+
+std::optional<std::int64_t> foreign_charge(const oracle::Counters& levels, std::uint64_t held_mib) {
+    std::int64_t charged = 0;
+    // A page in the swap cache is charged as memory and as swap.
+    for (const auto& [name, sign] : {std::pair{"memcg.memory.current", 1}, {"memcg.memory.swap.current", 1},
+                                     {"memcg.stat.swapcached", -1}, {"memcg.stat.kernel", -1}}) {
+        const auto it = levels.find(name);
+        if (it == levels.end()) return std::nullopt;
+        charged += sign * it->second;
+    }
+    return std::max<std::int64_t>(charged - static_cast<std::int64_t>(held_mib * kMiB), 0);
 }
 
 std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
@@ -94,6 +127,16 @@ std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
                             .before = value(before, a.name),
                             .after = value(after, a.name),
                             .tolerance = a.tolerance});
+    for (const Account& a : kMemcgAccounts) {
+        const auto it = after.find(a.name);
+        if (it == after.end()) continue;
+        const auto was = before.find(a.name);
+        balances.push_back({.name = a.name,
+                            .unit = a.unit,
+                            .before = was == before.end() ? 0 : was->second,
+                            .after = it->second,
+                            .tolerance = a.tolerance});
+    }
     return balances;
 }
 
@@ -174,12 +217,27 @@ void SwapCycle::sample() {
     result_.swapped_share = claim.gtt_swap_share(session_.ledger());
 }
 
+bool SwapCycle::limit_met() {
+    if (!config_.memcg_limit_mib) return true;
+    const oracle::Counters grown = oracle::delta(before_cycle_, session_.counters());
+    const auto it = grown.find("memcg.events.max");
+    return it != grown.end() && it->second > 0;
+}
+
 void SwapCycle::press() {
     progress_.phase(label("pressure"));
-    pressure::AnonymousHog hog(session_.machine().agent(),
-                               {.step_mib = config_.hog_step_mib, .max_mib = config_.ram_mib});
-    if (config_.memcg_limit_mib)
-        session_.call("pressure.memcg", {{"limit_mib", config_.memcg_limit_mib}});
+    const pressure::CallLimit within{.until = session_.deadline()};
+    pressure::AnonymousHog hog(
+        session_.machine().agent(),
+        {.step_mib = config_.hog_step_mib, .max_mib = config_.ram_mib, .limit = within});
+    // After the hog, so that the limit goes first: a hog that ends needs room to be torn down.
+    std::optional<pressure::MemcgLimit> limit;
+    if (const std::uint64_t mib = config_.memcg_limit_mib) {
+        limit.emplace(session_.machine().agent(),
+                      pressure::MemcgLimit::Config{
+                          .start_mib = mib, .step_mib = mib, .floor_mib = mib, .limit = within});
+        limit->step();
+    }
     const unsigned max_steps = static_cast<unsigned>(2 * config_.ram_mib / config_.hog_step_mib) + 1;
     unsigned killed = 0;
     auto reached = [&](const pressure::Step&) {
@@ -187,7 +245,7 @@ void SwapCycle::press() {
         sample();
         progress_.update(0, 0, "", fmt::format("hog {} MiB, {:.0f} % of GTT pages in swap",
                                                hog.held_mib(), 100 * result_.swapped_share));
-        return result_.swapped_share >= config_.swapped_share;
+        return result_.swapped_share >= config_.swapped_share && limit_met();
     };
     pressure::Outcome outcome = pressure::step_until(hog, reached, max_steps);
     // An OOM-killed hog is no failure of the driver: start it again, but not for ever.
@@ -201,9 +259,20 @@ void SwapCycle::press() {
                                    label("pressure"), 100 * result_.swapped_share));
     result_.seconds_out = seconds_since(out_begin_);
     result_.levels = session_.counters();
+    if (limit) note_foreign_charge(hog.held_mib());
     look();
+    if (limit) limit->release();
     hog.release();
-    if (config_.memcg_limit_mib) session_.call("pressure.memcg", {{"limit_mib", 0}});
+}
+
+void SwapCycle::note_foreign_charge(std::uint64_t held_mib) {
+    const auto foreign = foreign_charge(result_.levels, held_mib);
+    if (!foreign) return;  // the policy says that it is missing
+    result_.levels[kForeign] = *foreign;
+    progress_.note(fmt::format("{}: hog of {} MiB in a cgroup of {} MiB, which is charged for {:.1f} MiB "
+                               "of somebody else's pages",
+                               label("memcg"), held_mib, config_.memcg_limit_mib,
+                               static_cast<double>(*foreign) / static_cast<double>(kMiB)));
 }
 
 void SwapCycle::look() {

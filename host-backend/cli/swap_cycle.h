@@ -2,6 +2,7 @@
 // The scenario `swap-cycle`: fill, pressure, look, bring back, verify; per backup and cycle.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,8 @@ public:
     void begin();
     // Fills all buffers; samples where pages are between portions.
     void fill();
-    // Grows a memory hog until the wanted share of GTT pages is claimed in swap.
+    // Grows a memory hog until the wanted share of GTT pages is claimed in swap, and until the hog has
+    // met the limit of its memory cgroup, if the scenario sets one.
     void press();
     // The host looks: claims, all of RAM, the swap file. Ends the pressure.
     void look();
@@ -44,6 +46,8 @@ private:
     void sample();
     oracle::Placement filled_now(const oracle::Placement& claim) const;
     void note_first_check();
+    bool limit_met();
+    void note_foreign_charge(std::uint64_t held_mib);
     void settle_balances();
     void count_device_errors();
     void keep_findings(report::RunReport& report);
@@ -77,6 +81,10 @@ std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& con
 // What a cycle with this backup and so many pages of GTT buffers must show.
 oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup,
                           std::uint64_t gtt_pages);
+
+// Bytes charged to the hog's memory cgroup beyond the MiB that the hog holds: somebody else's pages,
+// in RAM or in swap. Nothing if the counters of the cgroup are missing.
+std::optional<std::int64_t> foreign_charge(const oracle::Counters& levels, std::uint64_t held_mib);
 
 // What must be back where it was once the buffers are freed.
 std::vector<oracle::Balance> take_balances(const oracle::Counters& before,

@@ -116,6 +116,8 @@ void check_swap_cycle(const SwapCycleConfig& c) {
     in_range("min_unchanged", c.min_unchanged, 0.0, 1.0);
     in_range("min_unsplit", c.min_unsplit, 0.0, 1.0);
     in_range("hog_step_mib", c.hog_step_mib, u64{1}, u64{4096});
+    // Less, and the hog cannot even start.
+    if (c.memcg_limit_mib) in_range("memcg_limit_mib", c.memcg_limit_mib, u64{8}, c.ram_mib);
     in_range("timeout_s", c.timeout_s, u64{10}, u64{86400});
     if (c.backups.empty()) throw std::runtime_error("backups is empty, name copy and/or insert");
     for (const std::string& b : c.backups)

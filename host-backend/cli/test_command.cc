@@ -27,7 +27,7 @@ const std::vector<Stage>& stages() {
         {"kunit", "the kernel's KUnit suites, per ttm.backup", false, run_kunit},
         {"planted", "faults planted in RAM and swap file of live cycles, per ttm.backup", false,
          run_self_test},
-        {"cycle", "a short swap cycle per ttm.backup", false, run_short_cycles},
+        {"cycle", "short swap cycles per ttm.backup, with a hog that is free and one in a limited cgroup", false, run_short_cycles},
     };
     return all;
 }

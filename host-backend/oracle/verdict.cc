@@ -202,6 +202,18 @@ void judge_path(Judgement& j, const CycleResult& r, const Policy& policy) {
     }
 }
 
+void judge_bounds(Judgement& j, const Counters& values, const std::vector<Bound>& bounds) {
+    for (const Bound& b : bounds) {
+        const auto it = values.find(b.name);
+        if (it == values.end()) {
+            j.add(VerdictKind::kInconclusive,
+                  fmt::format("{} is missing: cannot tell whether {}", b.name, b.meaning));
+        } else if (it->second > b.max) {
+            j.add(b.kind, fmt::format("{}: {} is {} (at most {})", b.meaning, b.name, it->second, b.max));
+        }
+    }
+}
+
 }  // namespace
 
 Counters delta(const Counters& before, const Counters& after) {
@@ -258,6 +270,8 @@ Verdict judge(const CycleResult& r, const Policy& policy) {
     judge_content(j, r, split);
     judge_leaks(j, r);
     judge_path(j, r, policy);
+    judge_bounds(j, r.levels, policy.max_levels);
+    judge_bounds(j, r.counters, policy.max_growth);
     return j.finish(std::move(split));
 }
 

@@ -62,6 +62,18 @@ struct CycleResult {
     std::uint64_t bytes_out = 0, bytes_in = 0;
 };
 
+// By weight: the heavier one wins when verdicts are combined.
+enum class VerdictKind : std::uint8_t { kPass, kInconclusive, kLeak, kDisagree, kContent };
+std::string_view name_of(VerdictKind k);  // "PASS", "INCONCLUSIVE", "LEAK", "DISAGREE", "CONTENT"
+
+// A value that may not exceed a limit. One that is missing makes the cycle inconclusive.
+struct Bound {
+    std::string name;
+    std::int64_t max = 0;
+    VerdictKind kind = VerdictKind::kInconclusive;  // if it does
+    std::string meaning;                            // what that shows, for people
+};
+
 // What a cycle must show to be a pass.
 struct Policy {
     double min_swapped_share = 0.75;
@@ -74,16 +86,14 @@ struct Policy {
     std::uint64_t min_known_pages = 1;             // for the share to mean anything
     std::optional<double> min_huge_unsplit_share;  // of RunStats::huge_groups
     std::optional<std::uint64_t> max_second_copies;
+    std::vector<Bound> max_levels;  // of CycleResult::levels
+    std::vector<Bound> max_growth;  // of CycleResult::counters
     bool need_device = true, need_cpu = true, need_host = true;
 
     // The defaults for a backup: `insert`: pswpout and inserted_pages grow, unchanged >= 0.99;
     // `copy`: pswpout and copied_pages grow, inserted_pages does not, unchanged <= 0.01.
     static Policy for_backup(std::string_view backup);
 };
-
-// By weight: the heavier one wins when verdicts are combined.
-enum class VerdictKind : std::uint8_t { kPass, kInconclusive, kLeak, kDisagree, kContent };
-std::string_view name_of(VerdictKind k);  // "PASS", "INCONCLUSIVE", "LEAK", "DISAGREE", "CONTENT"
 
 struct Verdict {
     VerdictKind kind = VerdictKind::kPass;
@@ -97,7 +107,8 @@ std::vector<Disagreement> disagreements(const CycleResult& r);
 
 // CONTENT: a page is bad for every witness that looked, or the device used a stale translation or
 // faulted. DISAGREE: a page is bad for some witnesses only, or of different classes. LEAK: a
-// balance is not even, or freed content lies in RAM. INCONCLUSIVE: a witness is missing or did not
+// balance is not even, or freed content lies in RAM. A bound that is exceeded: its own kind.
+// INCONCLUSIVE: a witness is missing or did not
 // check all pages, or the path under test did not run.
 Verdict judge(const CycleResult& r, const Policy& policy);
 

@@ -60,6 +60,15 @@ std::map<std::string, std::int64_t> HogCgroup::counters() const {
             values["events." + name] = value;
         }
     }
+    // Whom the pages belong to: the hog has nothing but anonymous memory.
+    if (files_.exists(kHog + "/memory.stat")) {
+        const auto stat = parse_name_value(files_.read(kHog + "/memory.stat"));
+        for (const char* name : {"anon", "file", "shmem", "swapcached", "kernel"}) {
+            if (const auto it = stat.find(name); it != stat.end()) {
+                values[std::string("stat.") + name] = it->second;
+            }
+        }
+    }
     return values;
 }
 

@@ -24,7 +24,7 @@ public:
     // memory.reclaim of the hog's (or the root) cgroup. False: less could be reclaimed. Throws
     // Error.
     bool reclaim(std::uint64_t mib, bool of_hog) const;
-    // Bytes and event counts by name; empty if the cgroup is not there.
+    // Bytes, event counts and what memory.stat says by name; empty if the cgroup is not there.
     std::map<std::string, std::int64_t> counters() const;
 
 private:

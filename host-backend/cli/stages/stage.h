@@ -46,7 +46,7 @@ void run_guest_tests(const StageContext& context, report::TestResults& into);
 void run_kunit(const StageContext& context, report::TestResults& into);
 // Faults planted from the host in a live swap cycle; each must be found and named.
 void run_self_test(const StageContext& context, report::TestResults& into);
-// A short swap cycle per backup.
+// A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
 
 // One case; message says why it failed or was skipped.

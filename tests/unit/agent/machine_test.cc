@@ -40,6 +40,7 @@ TEST_F(MachineTest, CountersReadTheKernelsFiles) {
     put("/sys/fs/cgroup/vttm-hog/memory.current", "1048576\n");
     put("/sys/fs/cgroup/vttm-hog/memory.max", "max\n");
     put("/sys/fs/cgroup/vttm-hog/memory.events", "low 0\noom_kill 2\n");
+    put("/sys/fs/cgroup/vttm-hog/memory.stat", "anon 12288\nshmem 8192\nactive_anon 1\n");
     start();
     const json answer = call_ok({{"op", "counters"}});
     EXPECT_EQ(answer.at("vmstat").at("pswpout"), 77);
@@ -50,7 +51,11 @@ TEST_F(MachineTest, CountersReadTheKernelsFiles) {
               json({{"inserted_pages", 10}, {"inserted_order9", 0}, {"copied_pages", 3}}));
     EXPECT_EQ(answer.at("vttm"), json({{"buffers", 4}, {"mappings", 2}}));
     EXPECT_EQ(answer.at("memcg"),
-              json({{"memory.current", 1048576}, {"events.low", 0}, {"events.oom_kill", 2}}));
+              json({{"memory.current", 1048576},
+                    {"events.low", 0},
+                    {"events.oom_kill", 2},
+                    {"stat.anon", 12288},
+                    {"stat.shmem", 8192}}));
 }
 
 TEST_F(MachineTest, CountersOfAGuestWithoutDriverOrCgroup) {
