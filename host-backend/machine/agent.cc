@@ -34,6 +34,44 @@ std::string sample(std::string_view line) {
     return out;
 }
 
+// Replies nobody waits for, and how deep a message may nest: no honest agent comes near either. JSON
+// is printed and freed by recursion, so a line of brackets could end this process.
+constexpr std::size_t kMaxReplies = 256;
+constexpr unsigned kMaxDepth = 64;
+
+bool too_deep(std::string_view line) {
+    unsigned depth = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        const char c = line[i];
+        if (in_string) {
+            if (c == '\\')
+                ++i;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > kMaxDepth) return true;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            --depth;
+        }
+    }
+    return false;
+}
+
+// What docs/agent-protocol.md promises of an event, so that callbacks may rely on it.
+bool is_event(const json& message) {
+    const auto has = [&](const char* key, auto test) {
+        const auto it = message.find(key);
+        return it != message.end() && ((*it).*test)();
+    };
+    if (!has("event", &json::is_string)) return false;
+    if (message["event"] == "progress")
+        return has("done", &json::is_number_unsigned) && has("total", &json::is_number_unsigned);
+    return message["event"] != "output" || has("line", &json::is_string);
+}
+
 // A member of a reply, if it has the right type.
 template <typename T>
 T member(const json& reply, const char* key, T fallback) {
@@ -187,11 +225,12 @@ void AgentClient::receive() {
 void AgentClient::take_line(std::string_view line) {
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (line.empty()) return;
+    if (too_deep(line)) throw not_protocol("JSON that nests too deep", line);
     json message = json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (message.is_discarded() || !message.is_object()) throw not_protocol("no JSON object", line);
 
     if (message.contains("event")) {
-        if (!message["event"].is_string()) throw not_protocol("a nameless event", line);
+        if (!is_event(message)) throw not_protocol("an event without its members", line);
         const std::string event = message["event"];
         if (event == "ready" && ready_) {
             throw AgentGone(watch_.keep_evidence(
@@ -215,6 +254,7 @@ void AgentClient::take_line(std::string_view line) {
     if (!reply) throw not_protocol("neither event nor reply", line);
     alive_ = true;
     last_sign_ = Clock::now();
+    if (replies_.size() >= kMaxReplies) throw not_protocol("replies to no request", line);
     replies_.push_back(std::move(message));
 }
 

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/socket.h>
+
+#include <array>
+#include <random>
 #include <vector>
 
 #include "tests/unit/machine/fake_agent.h"
@@ -42,8 +46,8 @@ TEST(AgentClient, EventsGoToTheCallbackInOrderBeforeTheReply) {
     std::vector<int> done;
     Rig rig([](const json& r) {
         const json id = r["id"];
-        return json{{"event", "progress"}, {"id", id}, {"done", 1}}.dump() + "\n" +
-               json{{"event", "progress"}, {"id", id}, {"done", 2}}.dump() + "\r\n" + ok(r);
+        return json{{"event", "progress"}, {"id", id}, {"done", 1}, {"total", 2}}.dump() + "\n" +
+               json{{"event", "progress"}, {"id", id}, {"done", 2}, {"total", 2}}.dump() + "\r\n" + ok(r);
     });
     rig.client.on_event([&](const json& e) { done.push_back(e["done"]); });
     rig.client.call("buffers.fill");
@@ -179,13 +183,100 @@ TEST_P(Garbage, IsAProtocolError) {
 
 INSTANTIATE_TEST_SUITE_P(Lines, Garbage,
                          testing::Values("hello", "[1,2]", "{", "42", "\x01\x02\xff\xfe",
-                                         "{\"event\":7}", "{\"id\":\"1\",\"ok\":true}", "{\"id\":1}",
+                                         "{\"event\":7}", "{\"event\":\"output\"}",
+                                         "{\"event\":\"output\",\"line\":7}",
+                                         "{\"event\":\"progress\",\"done\":-1,\"total\":2}", "{\"id\":\"1\",\"ok\":true}", "{\"id\":1}",
                                          "{\"id\":1,\"ok\":\"yes\"}", "{\"id\":-1,\"ok\":true}",
                                          "{\"id\":99,\"ok\":true}", "{\"id\":1.5,\"ok\":true}"));
 
 TEST(AgentClient, EndlessLineIsAProtocolError) {
     Rig rig([&](const json&) { return std::string(AgentClient::kMaxLine + 100'000, 'x'); }, 5s, false);
     EXPECT_THROW(rig.client.call("x", nullptr, 20s), ProtocolError);
+}
+
+// Deep enough to overflow a stack by recursion.
+TEST(AgentClient, LineOfBracketsIsAProtocolError) {
+    const std::string deep(AgentClient::kMaxLine / 2, '[');
+    for (const std::string& line :
+         {deep, "{\"id\":1,\"ok\":false,\"error\":" + deep + std::string(deep.size() - 100, ']') + "}"}) {
+        Rig rig([&](const json&) { return line + "\n"; }, 5s, /*heart=*/false);
+        EXPECT_THROW(rig.client.call("x", nullptr, 20s), ProtocolError);
+    }
+    // Brackets in a string nest nothing.
+    Rig rig([&](const json& r) { return ok(r, {{"text", "\\\"" + std::string(1000, '[')}}); });
+    EXPECT_NO_THROW(rig.client.call("x"));
+}
+
+TEST(AgentClient, FloodOfRepliesIsAProtocolError) {
+    Rig rig([&](const json&) { return ""; }, 5s, /*heart=*/false);
+    std::string flood;
+    for (int i = 0; i < 1000; ++i) flood += "{\"id\":0,\"ok\":true}\n";
+    rig.agent.say(flood);
+    EXPECT_THROW(rig.client.idle(5s), ProtocolError);
+}
+
+// A hostile guest: whatever it makes of its lines, a call ends in a reply or in one of our errors.
+TEST(AgentClient, MutatedLinesEndInAReplyOrAnError) {
+    const std::vector<std::string> seeds = {
+        "{\"id\":1,\"ok\":true,\"pages\":60}\n",
+        "{\"id\":1,\"ok\":false,\"error\":\"no\",\"errno\":12}\n",
+        "{\"event\":\"progress\",\"id\":1,\"done\":1,\"total\":2}\n{\"id\":1,\"ok\":true}\n",
+        "{\"event\":\"output\",\"id\":1,\"line\":\"x\\u0041\"}\n{\"id\":null,\"ok\":false}\n",
+        "{\"event\":\"heartbeat\",\"uptime_ms\":1,\"rss_kib\":2}\n{\"id\":1,\"ok\":true}\n",
+    };
+    std::mt19937 random(20261120);
+    int replies = 0, refusals = 0, violations = 0, silences = 0;
+    for (int round = 0; round < 1500; ++round) {
+        std::string text = seeds[random() % seeds.size()];
+        for (std::uint32_t changes = random() % 5; changes > 0 && !text.empty(); --changes) {
+            const std::size_t at = random() % text.size();
+            const char byte = random() % 4 ? "{}[]\":,0129-.e\\tfn\n"[random() % 19]
+                                           : static_cast<char>(random() % 256);
+            switch (random() % 4) {
+                case 0:
+                    text[at] = byte;
+                    break;
+                case 1:
+                    text.insert(at, 1, byte);
+                    break;
+                case 2:
+                    text.insert(at, text.substr(random() % text.size(), random() % 16));
+                    break;
+                default:
+                    text.erase(at, 1 + random() % 8);
+                    break;
+            }
+        }
+        // Only the end of the line keeps a call waiting: here the guest ends its say.
+        FakeWatch watch;
+        std::array<int, 2> ends{};
+        ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+        const UniqueFd guest(ends[1]);
+        AgentClient client(UniqueFd(ends[0]), watch, {5s});
+        client.on_event([](const json& e) {
+            if (e["event"] == "output") e["line"].get<std::string>();
+            if (e["event"] == "progress") e["done"].get<std::uint64_t>();
+        });
+        ASSERT_EQ(::send(guest.get(), text.data(), text.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(text.size()));
+        ::shutdown(guest.get(), SHUT_WR);
+        try {
+            EXPECT_EQ(client.call("x", nullptr, 5s)["ok"], true);
+            ++replies;
+        } catch (const AgentError&) {
+            ++refusals;
+        } catch (const ProtocolError&) {
+            ++violations;
+        } catch (const MachineGone&) {
+            ++silences;
+        } catch (const std::exception& e) {
+            FAIL() << e.what() << "\n" << text;
+        }
+    }
+    EXPECT_GT(replies, 100);
+    EXPECT_GT(refusals, 50);
+    EXPECT_GT(violations, 100);
+    EXPECT_GT(silences, 10);
 }
 
 TEST(AgentClient, LongLinesInBothDirections) {
