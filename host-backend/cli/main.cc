@@ -47,7 +47,7 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
     app.add_option("--ram", c.ram_mib, "guest RAM in MiB");
     app.add_option("--vram", c.vram_mib, "device VRAM in MiB, a power of two");
     app.add_option("--swap", c.swap_mib, "swap disk in MiB");
-    app.add_option("--gtt-buffers", c.gtt_buffers_mib, "GTT buffers in MiB (0: exceed free memory)");
+    app.add_option("--gtt-buffers", c.gtt_buffers_mib, "GTT buffers in MiB (0: as much as RAM)");
     app.add_option("--vram-buffers", c.vram_buffers_mib, "VRAM buffers in MiB");
     app.add_option("--memcg-limit", c.memcg_limit_mib, "memory.max of the hog in MiB (0: none)");
     app.add_option("--seed", c.seed, "repeats a run (0: a new one)");

@@ -66,14 +66,10 @@ void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machin
     machine.cmdline_extra += " sysctl.vm.extfrag_threshold=1000 sysctl.vm.compaction_proactiveness=0";
 }
 
-std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& config,
-                                    std::uint32_t first_id) {
-    std::uint64_t gtt_mib = config.gtt_buffers_mib;
-    if (!gtt_mib) {
-        auto meminfo = session.call("counters").at("meminfo");
-        // All that is free and an eighth more: swapping is then no matter of luck.
-        gtt_mib = meminfo.at("MemAvailable").get<std::uint64_t>() / 1024 * 9 / 8;
-    }
+std::vector<PlannedBuffer> plan_for(const SwapCycleConfig& config, std::uint32_t first_id) {
+    // As much as all RAM is an eighth more than what is free in it: swapping is then no matter of luck.
+    // Not what the guest says is free now: the same seed shall give the same plan.
+    const std::uint64_t gtt_mib = config.gtt_buffers_mib ? config.gtt_buffers_mib : config.ram_mib;
     return plan_buffers({.seed = config.seed,
                          .gtt_bytes = gtt_mib * kMiB,
                          .vram_bytes = config.vram_buffers_mib * kMiB,
@@ -159,7 +155,7 @@ void SwapCycle::begin() {
     for (const auto& [id, info] : session_.ledger().buffers()) first_id = std::max(first_id, id + 1);
     // Ids of freed buffers are spent, too: the ledger refuses them.
     while (session_.ledger().was_freed(first_id)) ++first_id;
-    plan_ = plan_for(session_, config_, first_id);
+    plan_ = plan_for(config_, first_id);
     session_.create(plan_);
     gtt_pages_ = session_.ledger().pages(oracle::Domain::kGtt);
 }

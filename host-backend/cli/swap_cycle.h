@@ -73,10 +73,10 @@ private:
 // shmem was not copied by the backup, but the host could not tell the two apart.
 void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machine);
 
-// The buffers of a cycle; so many GTT buffers that together with VRAM's they exceed the guest's
-// available memory, unless the scenario fixes the amount. first_id: of the first buffer.
-std::vector<PlannedBuffer> plan_for(Session& session, const SwapCycleConfig& config,
-                                    std::uint32_t first_id);
+// The buffers of a cycle: as many GTT buffers as the guest has RAM, which exceeds what is free in it,
+// unless the scenario fixes the amount. first_id: of the first buffer. Depends on nothing else, so a
+// seed gives the same plan in each run.
+std::vector<PlannedBuffer> plan_for(const SwapCycleConfig& config, std::uint32_t first_id);
 
 // What a cycle with this backup and so many pages of GTT buffers must show.
 oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& backup,

@@ -14,7 +14,7 @@ struct SwapCycleConfig {
     std::uint64_t ram_mib = 1536;       // guest RAM
     std::uint64_t vram_mib = 256;       // device VRAM
     std::uint64_t swap_mib = 4096;      // swap disk (sparse file)
-    std::uint64_t gtt_buffers_mib = 0;  // 0: so much that GTT + VRAM buffers exceed MemAvailable
+    std::uint64_t gtt_buffers_mib = 0;  // 0: as much as ram_mib, which exceeds what is free
     std::uint64_t vram_buffers_mib = 320;
     unsigned cycles = 4;                           // per backup
     std::vector<std::string> backups = {"copy", "insert"};
