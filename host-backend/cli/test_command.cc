@@ -27,7 +27,8 @@ const std::vector<Stage>& stages() {
         {"kunit", "the kernel's KUnit suites, per ttm.backup", false, run_kunit},
         {"planted", "faults planted in RAM and swap file of live cycles, per ttm.backup", false,
          run_self_test},
-        {"cycle", "short swap cycles per ttm.backup, with a hog that is free and one in a limited cgroup", false, run_short_cycles},
+        {"cycle", "short swap cycles per ttm.backup; the hog free, or in a limited cgroup", false,
+         run_short_cycles},
     };
     return all;
 }

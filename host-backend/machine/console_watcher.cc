@@ -2,6 +2,7 @@
 #include "host-backend/machine/console_watcher.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -40,23 +41,33 @@ bool ConsoleWatcher::is_expected(const std::string& message) const {
 }
 
 bool ConsoleWatcher::poll() {
-    if (!fd_) {
-        fd_.reset(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!fd_) {
-            if (errno == ENOENT) return false;
-            throw std::system_error(errno, std::generic_category(), path_.string());
-        }
-    }
-    bool any = false;
+    std::size_t taken = 0;
     std::array<char, 65536> chunk;
-    for (;;) {
+    while (taken < kMaxPerPoll) {
+        if (!fd_) {
+            fd_.reset(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+            if (!fd_ && errno == ENOENT) break;
+            if (!fd_) throw std::system_error(errno, std::generic_category(), path_.string());
+        }
         const ssize_t n = ::read(fd_.get(), chunk.data(), chunk.size());
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) throw std::system_error(errno, std::generic_category(), path_.string());
-        if (n == 0) return any;
+        if (n == 0) {
+            if (!replaced()) break;
+            fd_.reset();  // all of the old file is read: on with the new one
+            continue;
+        }
         feed({chunk.data(), static_cast<std::size_t>(n)});
-        any = true;
+        taken += static_cast<std::size_t>(n);
     }
+    return taken > 0;
+}
+
+// virtlogd, which writes the console for a daemon, begins a new file every 2 MiB.
+bool ConsoleWatcher::replaced() const {
+    struct stat ours {}, now {};
+    return ::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &now) == 0 &&
+           (ours.st_ino != now.st_ino || ours.st_dev != now.st_dev);
 }
 
 void ConsoleWatcher::feed(std::string_view text) {

@@ -24,6 +24,7 @@ struct Splat {
 class ConsoleWatcher {
   public:
     static constexpr std::size_t kExcerptLines = 60;
+    static constexpr std::size_t kMaxPerPoll = 8u << 20;
     static constexpr std::size_t kContextLines = 2;  // before the telling line
 
     // A splat whose telling line matches one of @expected (regular expressions, searched in the
@@ -31,7 +32,8 @@ class ConsoleWatcher {
     explicit ConsoleWatcher(std::filesystem::path log, const std::vector<std::string>& expected = {});
 
     // Takes what was written since the last call; true if anything was. A file that is not there
-    // yet is empty. Throws std::system_error if reading fails.
+    // yet is empty; one that was replaced (rotated) is read to its end, then the new one. Takes at most
+    // kMaxPerPoll, so that a guest that floods its console cannot keep the caller. Throws std::system_error if reading fails.
     bool poll();
 
     // For tests and for text that is no file: takes a piece of console output.
@@ -56,6 +58,7 @@ class ConsoleWatcher {
     static constexpr std::size_t kMaxRecords = 1000;
     static constexpr std::size_t kMaxLine = 4096;
 
+    bool replaced() const;
     void take_line(std::string_view raw);
     bool is_expected(const std::string& message) const;
 

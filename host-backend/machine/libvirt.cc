@@ -186,6 +186,8 @@ ConnectPtr HostSession::connect(const std::string& uri) {
              {}});
     }
     ConnectPtr connection(raw, [](virConnectPtr c) { virConnectClose(c); });
+    // A daemon that hangs breaks the connection, so that calls fail instead of waiting for ever.
+    if (!uri.empty()) virConnectSetKeepAlive(raw, 5, 4);
     connections_.emplace(uri, connection);
     return connection;
 }
@@ -193,7 +195,7 @@ ConnectPtr HostSession::connect(const std::string& uri) {
 fs::path HostSession::qemu_log(const std::string& uri, const std::string& name) const {
     const std::string file = name + ".log";
     if (uri.empty()) return dir_ / "libvirt" / "log" / "qemu" / file;
-    if (uri.ends_with("/session")) {
+    if (!qemu_is_foreign(uri)) {
         const char* cache = std::getenv("XDG_CACHE_HOME");
         const char* home = std::getenv("HOME");
         const fs::path base = cache != nullptr ? fs::path(cache) : fs::path(home ? home : "/") / ".cache";

@@ -76,9 +76,9 @@ Machine::Impl::~Impl() {
 DomainSpec Machine::Impl::spec() const {
     DomainSpec s;
     s.name = name;
-    s.emulator = fs::absolute(config.qemu);
-    s.kernel = fs::absolute(config.kernel);
-    s.initramfs = fs::absolute(config.initramfs);
+    s.emulator = emulator;
+    s.kernel = workspace.reachable(config.kernel);
+    s.initramfs = workspace.reachable(config.initramfs);
     s.cmdline = kernel_command_line(config);
     s.kvm = config.accel == "kvm";
     s.ram_mib = config.ram_mib;
@@ -114,13 +114,17 @@ void Machine::Impl::start() {
 }
 
 void Machine::Impl::create_domain() {
+    emulator = workspace.reachable(config.qemu);
+    // The model's library is found beside the binary.
+    if (const fs::path model = config.qemu.parent_path() / "libvttm-model.so.1"; fs::exists(model))
+        workspace.reachable(model);
     if (config.swap_mib != 0) workspace.make_file(swap_disk(), config.swap_mib * kMiB);
     if (config.device) workspace.make_file(workspace.vram_file(), config.vram_mib * kMiB);
     const std::string xml = domain_xml(spec());
     report_file("domain.xml", xml);
     ConnectPtr connection = host.connect(config.connect_uri);
     throw_if_interrupted();
-    host.reaper().kill_at_end(config.qemu, "guest=" + name + ",");
+    host.reaper().kill_at_end(emulator, "guest=" + name + ",");
     try {
         domain_ = std::make_unique<Domain>(connection, config.connect_uri.empty(), name, xml);
     } catch (const InfraError& e) {
@@ -134,8 +138,15 @@ void Machine::Impl::create_domain() {
 }
 
 void Machine::Impl::map_memory() {
-    const auto pids = find_processes(config.qemu, "guest=" + name + ",");
-    if (pids.empty()) raise_gone();
+    const auto pids = find_processes(emulator, "guest=" + name + ",");
+    if (pids.empty()) {
+        if (wait_stopped(Millis{500})) raise_gone();
+        throw InfraError(keep_evidence(
+            {"the guest runs, but its QEMU is no process of this host",
+             {},
+             "the host's witness needs guest RAM: --connect to a daemon of this host and PID namespace",
+             {}}));
+    }
     pid = pids.front();
     const GpaMap map(config.ram_mib * kMiB);
     try {
@@ -208,9 +219,9 @@ void Machine::Impl::stop(Millis grace) {
             }
         }
         // libvirt waits 10 s and more for a QEMU that does not take SIGTERM.
-        if (qemu_hangs_) kill_processes(config.qemu, "guest=" + name + ",", std::chrono::seconds(5));
+        if (qemu_hangs_) kill_processes(emulator, "guest=" + name + ",", std::chrono::seconds(5));
         if (!off) domain_->destroy();
-        kill_processes(config.qemu, "guest=" + name + ",", std::chrono::seconds(10));
+        kill_processes(emulator, "guest=" + name + ",", std::chrono::seconds(10));
         if (grace.count() > 0 && !raised_before) late = late_splat();
     }
     agent.reset();

@@ -49,6 +49,7 @@ class Machine::Impl final : public GuestWatch {
     MachineConfig config;
     std::string name;
     HostSession& host;
+    std::filesystem::path emulator;  // the QEMU that is started
     Workspace workspace;
     std::optional<ConsoleWatcher> console;
     std::unique_ptr<AgentClient> agent;

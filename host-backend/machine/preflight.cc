@@ -141,7 +141,7 @@ void preflight(const MachineConfig& config) {
     if (const auto left = cgroup_available("/sys/fs/cgroup", read_text("/proc/self/cgroup")))
         check_ram(*left, ram_needed(config), "/sys/fs/cgroup (memory.max of this process' cgroup)");
     const fs::path dir =
-        existing_part(config.disk_dir.empty() ? cache_root() / "tmp" : config.disk_dir);
+        existing_part(config.disk_dir.empty() ? disk_parent(config) : config.disk_dir);
     struct statvfs st {};
     if (::statvfs(dir.c_str(), &st) == 0)
         check_disk(std::uint64_t{st.f_bavail} * st.f_frsize, disk_needed(config), dir);

@@ -64,6 +64,14 @@ fs::path runtime_root() {
     return "/tmp";
 }
 
+bool qemu_is_foreign(const std::string& connect_uri) {
+    return !connect_uri.empty() && !connect_uri.substr(0, connect_uri.find('?')).ends_with("/session");
+}
+
+fs::path disk_parent(const MachineConfig& config) {
+    return qemu_is_foreign(config.connect_uri) ? fs::path("/var/tmp") : cache_root() / "tmp";
+}
+
 fs::path make_fresh_directory(const fs::path& parent) {
     std::error_code error;
     fs::create_directories(parent, error);
@@ -73,7 +81,7 @@ fs::path make_fresh_directory(const fs::path& parent) {
 }
 
 Workspace::Workspace(const MachineConfig& config, Reaper& reaper)
-    : reaper_(reaper), logs_root_(config.logs_dir), keep_(config.keep), shared_(!config.connect_uri.empty()) {
+    : reaper_(reaper), logs_root_(config.logs_dir), keep_(config.keep), shared_(qemu_is_foreign(config.connect_uri)) {
     if (logs_root_.empty()) logs_root_ = cache_root() / "vttm-logs";
     const auto own = [&](const fs::path& asked, const fs::path& parent) {
         fs::path dir;
@@ -86,8 +94,9 @@ Workspace::Workspace(const MachineConfig& config, Reaper& reaper)
         if (!keep_) reaper_.remove_at_end(dir);
         return dir;
     };
-    run_dir_ = own(config.run_dir, runtime_root());
-    disk_dir_ = own(config.disk_dir, cache_root() / "tmp");
+    // XDG_RUNTIME_DIR and a home directory are closed to other users.
+    run_dir_ = own(config.run_dir, shared_ ? fs::path("/tmp") : runtime_root());
+    disk_dir_ = own(config.disk_dir, disk_parent(config));
     const std::uint64_t vram = config.vram_mib << 20;
     if (config.device) {
         // The name follows from the run's directory, which is unique.
@@ -110,6 +119,20 @@ void Workspace::make_file(const fs::path& path, std::uint64_t bytes) const {
     if (shared_) ::fchmod(fd.get(), 0666);
     if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0)
         cannot(fmt::format("cannot make a file of {} MiB", bytes >> 20), path, errno);
+}
+
+fs::path Workspace::reachable(const fs::path& file) const {
+    if (!shared_) return fs::absolute(file);
+    const fs::path copy = disk_dir_ / file.filename();
+    std::error_code error;
+    fs::copy_file(file, copy, fs::copy_options::overwrite_existing, error);
+    if (error) cannot("cannot copy " + file.string(), copy, error.value());
+    // As the file's owner may read or run it, so may all.
+    using fs::perms;
+    const bool runs = (fs::status(file, error).permissions() & perms::owner_exec) != perms::none;
+    fs::permissions(copy, runs ? perms(0755) : perms(0644), error);
+    if (error) cannot("cannot open to QEMU's user", copy, error.value());
+    return copy;
 }
 
 void Workspace::drop_vram_file() {

@@ -16,6 +16,13 @@ std::filesystem::path cache_root();
 // ${XDG_RUNTIME_DIR:-/tmp}, if it is a writable directory, else /tmp.
 std::filesystem::path runtime_root();
 
+// True if QEMU is started by a daemon that runs it as a user of its own: not by the embedded driver
+// and not by the user's own session daemon.
+bool qemu_is_foreign(const std::string& connect_uri);
+
+// Where the disk directory is made unless the configuration names one.
+std::filesystem::path disk_parent(const MachineConfig& config);
+
 // A fresh directory <parent>/vttm-run-XXXXXX with mode 0700; makes the parent if needed. Throws
 // InfraError, or DiskFull.
 std::filesystem::path make_fresh_directory(const std::filesystem::path& parent);
@@ -35,6 +42,9 @@ class Workspace {
 
     // Makes a file of this size (sparse). Throws DiskFull or InfraError.
     void make_file(const std::filesystem::path& path, std::uint64_t bytes) const;
+    // A file that QEMU only reads or runs: where QEMU's user can reach it. A home directory (and so the
+    // cache) is closed to a daemon's QEMU, which gets a copy in disk_dir(). Throws like make_file().
+    std::filesystem::path reachable(const std::filesystem::path& file) const;
     // The mappings keep VRAM alive; its name is not needed once QEMU and we have opened it.
     void drop_vram_file();
 

@@ -102,6 +102,35 @@ TEST(ConsoleWatcher, FloodStaysBounded) {
     for (const Splat& s : w.splats()) EXPECT_LE(s.lines.size(), ConsoleWatcher::kExcerptLines);
 }
 
+TEST(ConsoleWatcher, FollowsARotatedFile) {
+    const std::string path = testing::TempDir() + "/vttm-console-rotated-" + std::to_string(::getpid());
+    std::ofstream(path) << "[    1.0] hello\n[    2.0] Kernel pa";
+    ConsoleWatcher w(path);
+    EXPECT_TRUE(w.poll());
+    std::ofstream(path, std::ios::app) << "nic - not ";  // still into the old one
+    std::filesystem::rename(path, path + ".0");
+    EXPECT_TRUE(w.poll());
+    std::ofstream(path) << "syncing: y\n";
+    EXPECT_TRUE(w.poll());
+    EXPECT_FALSE(w.poll());
+    ASSERT_EQ(w.splats().size(), 1u);
+    EXPECT_EQ(w.splats()[0].line, "Kernel panic - not syncing: y");
+    std::filesystem::remove(path);
+    std::filesystem::remove(path + ".0");
+}
+
+TEST(ConsoleWatcher, TakesAFloodInPortions) {
+    const std::string path = testing::TempDir() + "/vttm-console-flood-" + std::to_string(::getpid());
+    std::ofstream(path) << std::string(ConsoleWatcher::kMaxPerPoll + 4096, '\n');
+    ConsoleWatcher w(path);
+    EXPECT_TRUE(w.poll());
+    EXPECT_LE(w.bytes_seen(), ConsoleWatcher::kMaxPerPoll + 65536);
+    EXPECT_TRUE(w.poll());
+    EXPECT_EQ(w.bytes_seen(), ConsoleWatcher::kMaxPerPoll + 4096);
+    EXPECT_FALSE(w.poll());
+    std::filesystem::remove(path);
+}
+
 TEST(ConsoleWatcher, FollowsAGrowingFileThatComesLate) {
     const std::string path = testing::TempDir() + "/vttm-console-" + std::to_string(::getpid());
     ConsoleWatcher w(path);
