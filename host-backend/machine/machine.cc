@@ -35,6 +35,14 @@ std::string fresh_name() {
     return fmt::format("vttm-{}-{}-{:08x}", ::getpid(), ++count, std::random_device{}());
 }
 
+// QEMU's words on a file that is no kernel (hw/i386/x86-common.c, hw/core/loader.c).
+bool refuses_kernel(const std::string& words) {
+    for (const char* phrase : {"could not load kernel", "linux kernel too old", "invalid kernel header",
+                               "failed to load kernel", "Error loading uncompressed kernel"})
+        if (words.find(phrase) != std::string::npos) return true;
+    return false;
+}
+
 MachineConfig with_defaults(MachineConfig config) {
     if (config.boot_timeout.count() == 0)
         config.boot_timeout = std::chrono::seconds(config.accel == "kvm" ? 60 : 120);
@@ -131,6 +139,11 @@ void Machine::Impl::create_domain() {
         throw_if_interrupted();
         Problem problem = e.problem();
         problem.excerpt = qemu_log_tail();
+        if (refuses_kernel(problem.what + problem.excerpt)) {
+            problem.what = "QEMU cannot load the guest's kernel: " + problem.what;
+            problem.todo = "is " + config.kernel.string() + " a bzImage? ./vttm build makes one anew";
+            throw BootFailure(keep_evidence(std::move(problem)));
+        }
         problem.todo = "read QEMU's log; a QEMU that does not run at all is built anew by ./vttm build";
         throw InfraError(keep_evidence(std::move(problem)));
     }

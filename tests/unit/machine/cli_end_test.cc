@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bad ends of the whole program, from outside: each has its exit code, and leaves no process, no mount
+// and no file.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <fstream>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "tests/unit/machine/vm_fixture.h"
+
+namespace vttm::machine::test {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+template <typename F>
+bool within(std::chrono::milliseconds limit, F&& f) {
+    const auto deadline = Clock::now() + limit;
+    while (!f()) {
+        if (Clock::now() >= deadline) return false;
+        std::this_thread::sleep_for(50ms);
+    }
+    return true;
+}
+
+// vttm-cli with directories of its own, so that all that it leaves is seen.
+class Cli {
+  public:
+    explicit Cli(const fs::path& home) : home_(home) {
+        fs::create_directories(home_ / "run");
+    }
+    ~Cli() {
+        if (pid_ <= 0) return;
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+    }
+    Cli(const Cli&) = delete;
+    Cli& operator=(const Cli&) = delete;
+
+    void start(std::vector<std::string> args) {
+        std::vector<char*> argv;
+        for (std::string& a : args) argv.push_back(a.data());
+        argv.push_back(nullptr);
+        pid_ = ::fork();
+        if (pid_ != 0) return;
+        ::setenv("XDG_RUNTIME_DIR", (home_ / "run").c_str(), 1);
+        ::setenv("VTTM_CACHE", (home_ / "cache").c_str(), 1);
+        ::unsetenv("VTTM_STARTED");
+        const int out = ::open((home_ / "out").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        ::dup2(out, 1);
+        ::dup2(out, 2);
+        // A job in a shell's background ignores SIGINT; this one stands for the one in front.
+        ::signal(SIGINT, SIG_DFL);
+        ::execv(argv[0], argv.data());
+        ::_exit(127);
+    }
+    pid_t pid() const { return pid_; }
+    std::string output() const { return slurp(home_ / "out"); }
+    bool says(const std::string& text, std::chrono::milliseconds limit = 150s) {
+        return within(limit, [&] {
+            note_names();
+            return output().find(text) != std::string::npos || ended();
+        }) && output().find(text) != std::string::npos;
+    }
+    // Exit code, or 128 + signal.
+    int wait(std::chrono::milliseconds limit = 150s) {
+        within(limit, [&] {
+            note_names();
+            return ended();
+        });
+        return status_;
+    }
+    pid_t qemu(const fs::path& binary) const {
+        const auto found = find_processes(binary, marker());
+        return found.empty() ? 0 : found.front();
+    }
+    // What is there of it; waits for the reaper.
+    std::string left(const fs::path& binary) const {
+        std::string text;
+        within(20s, [&] {
+            text.clear();
+            for (const fs::path& dir : {home_ / "run", home_ / "cache" / "tmp"}) {
+                std::error_code none;
+                for (const auto& entry : fs::directory_iterator(dir, none)) text += entry.path().string() + " ";
+            }
+            for (const std::string& name : names_)
+                if (fs::exists(fs::path("/dev/shm") / (name + ".vram"))) text += name + ".vram ";
+            if (qemu(binary) != 0) text += "QEMU ";
+            if (slurp("/proc/self/mountinfo").find(home_.string()) != std::string::npos) text += "a mount ";
+            return text.empty();
+        });
+        return text;
+    }
+
+  private:
+    std::string marker() const { return "guest=vttm-" + std::to_string(pid_of_run_) + "-"; }
+    void note_names() {
+        pid_of_run_ = pid_ > 0 ? pid_ : pid_of_run_;
+        std::error_code none;
+        for (const auto& entry : fs::directory_iterator(home_ / "run", none))
+            names_.insert(entry.path().filename().string());
+    }
+    bool ended() {
+        int raw = 0;
+        if (pid_ > 0 && ::waitpid(pid_, &raw, WNOHANG) == pid_) {
+            status_ = WIFSIGNALED(raw) ? 128 + WTERMSIG(raw) : WEXITSTATUS(raw);
+            pid_ = 0;
+        }
+        return pid_ == 0;
+    }
+
+    fs::path home_;
+    std::set<std::string> names_;  // of run directories, and so of VRAM's files
+    pid_t pid_ = 0;
+    pid_t pid_of_run_ = 0;
+    int status_ = -1;
+};
+
+class CliEnd : public VmTest {
+  protected:
+    void SetUp() override {
+        VmTest::SetUp();
+        if (IsSkipped()) return;
+        std::string name = "/tmp/vttm-cli-XXXXXX";
+        ASSERT_NE(::mkdtemp(name.data()), nullptr);
+        home = name;
+        cli.emplace(home);
+        args = {std::getenv("VTTM_CLI"), "--vm", std::getenv("VTTM_VM"), "--source-root",
+                std::getenv("VTTM_SOURCE_ROOT"), "run", "swap-cycle-short", "--seed", "1",
+                "--json", (home / "report.json").string()};
+    }
+    void TearDown() override {
+        if (cli) {
+            EXPECT_EQ(cli->left(config.qemu), "");
+            if (HasFailure()) ADD_FAILURE() << cli->output();
+        }
+        cli.reset();
+        std::error_code ignored;
+        if (!home.empty()) fs::remove_all(home, ignored);
+        VmTest::TearDown();
+    }
+    void run(std::initializer_list<std::string> more = {}) {
+        args.insert(args.end(), more);
+        cli->start(args);
+    }
+
+    fs::path home;
+    std::vector<std::string> args;
+    std::optional<Cli> cli;
+};
+
+TEST_F(CliEnd, KernelThatIsNone) {
+    auto vm = nlohmann::json::parse(slurp(std::getenv("VTTM_VM")));
+    vm["kernel"] = (home / "kernel").string();
+    std::ofstream(home / "kernel") << "this is no kernel";
+    std::ofstream(home / "vm.json") << vm;
+    args[2] = (home / "vm.json").string();
+    run();
+    EXPECT_EQ(cli->wait(), 16);
+    EXPECT_NE(cli->output().find("what to do"), std::string::npos);
+}
+
+TEST_F(CliEnd, KernelThatPanicsBeforeTheAgent) {
+    run({"--cmdline", "rdinit=/nothing"});
+    EXPECT_EQ(cli->wait(), 16);
+    EXPECT_NE(cli->output().find("Kernel panic"), std::string::npos);
+}
+
+TEST_F(CliEnd, KilledQemu) {
+    run();
+    ASSERT_TRUE(cli->says("guest is up"));
+    const pid_t qemu = cli->qemu(config.qemu);
+    ASSERT_GT(qemu, 0);
+    ::kill(qemu, SIGKILL);
+    EXPECT_EQ(cli->wait(), 6);
+    EXPECT_NE(cli->output().find("killed"), std::string::npos);
+}
+
+TEST_F(CliEnd, ScenarioOverItsTime) {
+    run({"--timeout", "10"});
+    EXPECT_EQ(cli->wait(), 5);
+    EXPECT_NE(cli->output().find("time"), std::string::npos);
+}
+
+class CliSignal : public CliEnd, public testing::WithParamInterface<int> {};
+
+TEST_P(CliSignal, EndsItWithoutTraces) {
+    run();
+    ASSERT_TRUE(cli->says("first content check"));
+    ASSERT_GT(cli->qemu(config.qemu), 0);
+    ::kill(cli->pid(), GetParam());
+    EXPECT_EQ(cli->wait(30s), GetParam() == SIGKILL ? 128 + SIGKILL : 130);
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, CliSignal, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGKILL));
+
+// While QEMU is being started, nobody knows its process yet.
+TEST_F(CliEnd, KilledWhileTheMachineStarts) {
+    run();
+    ASSERT_TRUE(cli->says("boot"));
+    ::kill(cli->pid(), SIGKILL);
+    EXPECT_EQ(cli->wait(30s), 128 + SIGKILL);
+}
+
+}  // namespace
+}  // namespace vttm::machine::test
