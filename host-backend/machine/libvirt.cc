@@ -171,7 +171,10 @@ void HostSession::keep_capabilities() const {
 }
 
 ConnectPtr HostSession::connect(const std::string& uri) {
-    if (const auto it = connections_.find(uri); it != connections_.end()) return it->second;
+    if (const auto it = connections_.find(uri); it != connections_.end()) {
+        if (virConnectIsAlive(it->second.get()) == 1) return it->second;
+        connections_.erase(it);  // the daemon went away, and may be there again
+    }
     const BlockSignals blocked;
     start_event_loop();
     const std::string real =
@@ -220,8 +223,13 @@ Domain::Domain(ConnectPtr connection, bool embedded, const std::string& name,
         return id;
     };
     lifecycle_ = subscribe(VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle));
-    io_error_ =
-        subscribe(VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error));
+    try {
+        io_error_ =
+            subscribe(VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, VIR_DOMAIN_EVENT_CALLBACK(on_io_error));
+    } catch (const InfraError&) {
+        virConnectDomainEventDeregisterAny(connection_.get(), lifecycle_);
+        throw;
+    }
     virDomainPtr raw = nullptr;
     {
         const BlockSignals blocked;

@@ -164,7 +164,9 @@ void Machine::Impl::map_memory() {
     const GpaMap map(config.ram_mib * kMiB);
     try {
         const fs::path file = find_memfd(pid, map.ram_bytes());
-        UniqueFd fd(file.empty() ? -1 : ::open(file.c_str(), O_RDWR | O_CLOEXEC));
+        if (file.empty())
+            throw std::system_error(ENOENT, std::generic_category(), "guest RAM's memory file");
+        UniqueFd fd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
         if (!fd) throw std::system_error(errno, std::generic_category(), "guest RAM's memory file");
         ram.emplace(std::move(fd), map);
     } catch (const std::system_error& e) {

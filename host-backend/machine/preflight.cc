@@ -38,8 +38,9 @@ void check_values(const MachineConfig& c) {
 }
 
 void check_file(const fs::path& file, const char* what, int mode) {
-    if (!file.empty() && ::access(file.c_str(), mode) == 0) return;
-    throw InfraError({fmt::format("the {} cannot be used: {}", what, std::strerror(errno)), file,
+    const int error = file.empty() ? ENOENT : ::access(file.c_str(), mode) == 0 ? 0 : errno;
+    if (error == 0) return;
+    throw InfraError({fmt::format("the {} cannot be used: {}", what, std::strerror(error)), file,
                       "build the virtual machine again (./vttm build)",
                       {}});
 }

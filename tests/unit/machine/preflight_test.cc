@@ -123,5 +123,17 @@ TEST_F(WithFiles, MoreThanTheHostHas) {
     message_of<DiskFull>([&] { preflight(bad); }, 12);
 }
 
+TEST(Preflight, FileThatIsNotNamedIsNotThere) {
+    MachineConfig config;
+    config.qemu = "/bin/true";
+    try {
+        preflight(config);
+        FAIL();
+    } catch (const InfraError& e) {
+        EXPECT_NE(std::string(e.what()).find("kernel cannot be used: No such file"), std::string::npos)
+            << e.what();
+    }
+}
+
 }  // namespace
 }  // namespace vttm::machine
