@@ -34,8 +34,8 @@ std::string sample(std::string_view line) {
     return out;
 }
 
-// Replies nobody waits for, and how deep a message may nest: no honest agent comes near either. JSON
-// is printed and freed by recursion, so a line of brackets could end this process.
+// Replies nobody waits for, and how deep a message may nest: no honest agent comes near either.
+// JSON is printed and freed by recursion, so a line of brackets could end this process.
 constexpr std::size_t kMaxReplies = 256;
 constexpr unsigned kMaxDepth = 64;
 
@@ -117,7 +117,8 @@ json AgentClient::call(std::string_view op, json args, Millis timeout) {
             if (!ours) throw not_protocol("a reply to no request", reply.dump());
             watch_.check();  // a splat during the operation outweighs its reply
             if (reply["ok"] == true) return reply;
-            throw AgentError(std::string(op), member<std::string>(reply, "error", "no reason given"),
+            throw AgentError(std::string(op),
+                             member<std::string>(reply, "error", "no reason given"),
                              member<int>(reply, "errno", 0));
         }
         watch_.check();
@@ -181,8 +182,7 @@ std::uint64_t AgentClient::send(std::string_view op, json args) {
             continue;
         }
         if (errno == EPIPE || errno == ECONNRESET) watch_.channel_closed();
-        if (errno != EAGAIN && errno != EINTR)
-            throw channel_error(errno);
+        if (errno != EAGAIN && errno != EINTR) throw channel_error(errno);
         // The guest does not take it: heartbeats decide whether it lives.
         watch_.check();
         check_liveness();
@@ -233,11 +233,11 @@ void AgentClient::take_line(std::string_view line) {
         if (!is_event(message)) throw not_protocol("an event without its members", line);
         const std::string event = message["event"];
         if (event == "ready" && ready_) {
-            throw AgentGone(watch_.keep_evidence(
-                {"the agent was started anew in the middle of the run",
-                 {},
-                 "look into the console log for why the first one ended",
-                 {}}));
+            throw AgentGone(
+                watch_.keep_evidence({"the agent was started anew in the middle of the run",
+                                      {},
+                                      "look into the console log for why the first one ended",
+                                      {}}));
         }
         ready_ = ready_ || event == "ready";
         alive_ = true;
@@ -265,9 +265,9 @@ void AgentClient::check_liveness() {
         last_sign_ = Clock::now();
         return;
     }
-    throw GuestHang(watch_.describe_hang(
-        fmt::format("the guest hangs: no heartbeat of the agent for {:.1f} s",
-                    std::chrono::duration<double>(silence).count())));
+    throw GuestHang(
+        watch_.describe_hang(fmt::format("the guest hangs: no heartbeat of the agent for {:.1f} s",
+                                         std::chrono::duration<double>(silence).count())));
 }
 
 ProtocolError AgentClient::not_protocol(std::string_view what, std::string_view line) {

@@ -18,7 +18,7 @@ namespace vttm::machine {
 // What a wait asks about the guest while nothing comes over the channel. Implemented by Machine;
 // tests have their own.
 class GuestWatch {
-  public:
+public:
     virtual ~GuestWatch() = default;
     // Throws GuestPanic, GuestHang, AgentGone, MachineGone, DiskFull or Interrupted if the guest,
     // QEMU or the user gave reason to; cheap, called about ten times a second.
@@ -40,7 +40,7 @@ struct AgentLimits {
 };
 
 class AgentClient {
-  public:
+public:
     using Millis = std::chrono::milliseconds;
     using EventCallback = std::function<void(const nlohmann::json& event)>;
 
@@ -79,7 +79,7 @@ class AgentClient {
     // The last heartbeat (null before the first).
     const nlohmann::json& last_heartbeat() const { return last_heartbeat_; }
 
-  private:
+private:
     using Clock = std::chrono::steady_clock;
 
     std::uint64_t send(std::string_view op, nlohmann::json args);

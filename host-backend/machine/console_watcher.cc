@@ -12,9 +12,7 @@
 namespace vttm::machine {
 namespace {
 
-bool ends_splat(std::string_view message) {
-    return message.starts_with("---[ end ");
-}
+bool ends_splat(std::string_view message) { return message.starts_with("---[ end "); }
 
 std::string clean(std::string_view raw) {
     while (raw.ends_with('\r')) raw.remove_suffix(1);
@@ -65,7 +63,8 @@ bool ConsoleWatcher::poll() {
 
 // virtlogd, which writes the console for a daemon, begins a new file every 2 MiB.
 bool ConsoleWatcher::replaced() const {
-    struct stat ours {}, now {};
+    struct stat ours {
+    }, now{};
     return ::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &now) == 0 &&
            (ours.st_ino != now.st_ino || ours.st_dev != now.st_dev);
 }

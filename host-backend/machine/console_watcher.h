@@ -22,18 +22,20 @@ struct Splat {
 };
 
 class ConsoleWatcher {
-  public:
+public:
     static constexpr std::size_t kExcerptLines = 60;
     static constexpr std::size_t kMaxPerPoll = 8u << 20;
     static constexpr std::size_t kContextLines = 2;  // before the telling line
 
     // A splat whose telling line matches one of @expected (regular expressions, searched in the
     // line without its prefix) was provoked on purpose: it is kept apart from splats().
-    explicit ConsoleWatcher(std::filesystem::path log, const std::vector<std::string>& expected = {});
+    explicit ConsoleWatcher(std::filesystem::path log,
+                            const std::vector<std::string>& expected = {});
 
     // Takes what was written since the last call; true if anything was. A file that is not there
-    // yet is empty; one that was replaced (rotated) is read to its end, then the new one. Takes at most
-    // kMaxPerPoll, so that a guest that floods its console cannot keep the caller. Throws std::system_error if reading fails.
+    // yet is empty; one that was replaced (rotated) is read to its end, then the new one. Takes at
+    // most kMaxPerPoll, so that a guest that floods its console cannot keep the caller. Throws
+    // std::system_error if reading fails.
     bool poll();
 
     // For tests and for text that is no file: takes a piece of console output.
@@ -51,7 +53,7 @@ class ConsoleWatcher {
     std::string tail(std::size_t lines = 20) const;
     std::uint64_t bytes_seen() const { return seen_; }
 
-  private:
+private:
     static constexpr std::size_t kTailLines = 200;
     // A guest that floods its console must not fill the host's memory.
     static constexpr std::size_t kMaxSplats = 100;

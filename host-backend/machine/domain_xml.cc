@@ -8,7 +8,8 @@
 namespace vttm::machine {
 namespace {
 
-// libvirt gives its own devices root ports from slot 1 on and the low slots of pcie.0; 0x10 stays free.
+// libvirt gives its own devices root ports from slot 1 on and the low slots of pcie.0; 0x10 stays
+// free.
 constexpr const char* kDeviceSlot = "0x10";
 
 // A parameter with a control character is a mistake of the caller: refused.
@@ -16,9 +17,10 @@ std::string escaped(std::string_view text) { return text::xml_escape(text, text:
 
 std::string swap_disk_xml(const DomainSpec& spec) {
     if (spec.swap_disk.empty()) return {};
-    // cache=unsafe: the guest's flushes are not waited for. What the guest wrote is in the host's page
-    // cache at once, so a reader of the file on this host sees it. Error policy stop: a full host disk
-    // pauses the guest and reaches us as an event, instead of as I/O errors that the guest interprets.
+    // cache=unsafe: the guest's flushes are not waited for. What the guest wrote is in the host's
+    // page cache at once, so a reader of the file on this host sees it. Error policy stop: a full
+    // host disk pauses the guest and reaches us as an event, instead of as I/O errors that the
+    // guest interprets.
     return fmt::format(R"(    <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='unsafe' discard='unmap' error_policy='stop'/>
       <source file='{}'/>

@@ -32,14 +32,14 @@ struct Problem {
 };
 
 class Error : public std::runtime_error {
-  public:
+public:
     Error(Exit exit, Problem problem);
     int exit_code() const noexcept { return static_cast<int>(exit_); }
     // Short name for reports: "guest-panic", "guest-hang", ...
     const char* kind() const noexcept;
     const Problem& problem() const noexcept { return problem_; }
 
-  private:
+private:
     Exit exit_;
     Problem problem_;
 };
@@ -48,7 +48,8 @@ class Error : public std::runtime_error {
 struct GuestPanic : Error {
     explicit GuestPanic(Problem p) : Error(Exit::kGuestPanic, std::move(p)) {}
 };
-// No heartbeat for the liveness limit, or the kernel itself reported a lockup, stall or hung task. 4.
+// No heartbeat for the liveness limit, or the kernel itself reported a lockup, stall or hung
+// task. 4.
 struct GuestHang : Error {
     explicit GuestHang(Problem p) : Error(Exit::kGuestHang, std::move(p)) {}
 };

@@ -43,9 +43,11 @@ std::span<std::byte> GuestRam::at(std::uint64_t gpa, std::uint64_t length) const
     if (length == 0) return {};
     const auto first = map_.offset_of(gpa);
     if (!first || length > map_.ram_bytes() - *first) return {};
-    // Contiguous in guest-physical space means contiguous in the block only on one side of the hole.
+    // Contiguous in guest-physical space means contiguous in the block only on one side of the
+    // hole.
     const auto last = map_.offset_of(gpa + length - 1);
-    if (!last || *last - *first != length - 1 || (*first < map_.low_bytes()) != (*last < map_.low_bytes()))
+    if (!last || *last - *first != length - 1 ||
+        (*first < map_.low_bytes()) != (*last < map_.low_bytes()))
         return {};
     return mapping_.bytes().subspan(*first, length);
 }

@@ -13,7 +13,7 @@ namespace vttm::machine {
 // How q35 lays guest RAM out: one block of host memory, of which the part above the PCI hole
 // continues at 4 GiB. All values in bytes.
 class GpaMap {
-  public:
+public:
     explicit GpaMap(std::uint64_t ram_bytes);
 
     // Offset in the RAM block; nullopt if no RAM is at this guest-physical address.
@@ -25,7 +25,7 @@ class GpaMap {
     // RAM below the hole.
     std::uint64_t low_bytes() const noexcept { return low_; }
 
-  private:
+private:
     std::uint64_t ram_;
     std::uint64_t low_;
 };
@@ -33,7 +33,7 @@ class GpaMap {
 // Guest RAM, mapped read-write (planting faults needs writes). The guest changes it while it is
 // read: a reader must be able to live with torn content, or pause the machine.
 class GuestRam {
-  public:
+public:
     GuestRam(UniqueFd file, GpaMap map)
         : file_(std::move(file)), mapping_(file_.get(), map.ram_bytes()), map_(map) {}
 
@@ -46,7 +46,7 @@ class GuestRam {
     // crosses the hole.
     std::span<std::byte> at(std::uint64_t gpa, std::uint64_t length) const noexcept;
 
-  private:
+private:
     UniqueFd file_;
     Mapping mapping_;
     GpaMap map_;
@@ -54,11 +54,11 @@ class GuestRam {
 
 // The device's memory; offset 0 is the start of VRAM.
 class Vram {
-  public:
+public:
     explicit Vram(Mapping mapping) : mapping_(std::move(mapping)) {}
     std::span<std::byte> bytes() const noexcept { return mapping_.bytes(); }
 
-  private:
+private:
     Mapping mapping_;
 };
 

@@ -7,7 +7,7 @@ namespace vttm::machine {
 // While an object lives, the signals set the flag instead of ending the process. Make one in main,
 // before any thread. Not nestable.
 class InterruptGuard {
-  public:
+public:
     InterruptGuard();
     ~InterruptGuard();
     InterruptGuard(const InterruptGuard&) = delete;

@@ -24,7 +24,7 @@ using nlohmann::json;
 // Threads that libvirt makes meanwhile get none of our signals: they belong to the main thread,
 // whose waits they shall end.
 class BlockSignals {
-  public:
+public:
     BlockSignals() {
         sigset_t set;
         sigemptyset(&set);
@@ -35,7 +35,7 @@ class BlockSignals {
     BlockSignals(const BlockSignals&) = delete;
     BlockSignals& operator=(const BlockSignals&) = delete;
 
-  private:
+private:
     sigset_t before_;
 };
 
@@ -81,14 +81,15 @@ int on_lifecycle(virConnectPtr, virDomainPtr domain, int event, int detail, void
     if (state.name != virDomainGetName(domain)) return 0;
     const std::lock_guard lock(state.mutex);
     if (event == VIR_DOMAIN_EVENT_STOPPED || event == VIR_DOMAIN_EVENT_CRASHED)
-        state.stopped = event == VIR_DOMAIN_EVENT_CRASHED ? VIR_DOMAIN_EVENT_STOPPED_CRASHED : detail;
+        state.stopped =
+            event == VIR_DOMAIN_EVENT_CRASHED ? VIR_DOMAIN_EVENT_STOPPED_CRASHED : detail;
     if (event == VIR_DOMAIN_EVENT_SUSPENDED) state.suspended = true;
     if (event == VIR_DOMAIN_EVENT_RESUMED) state.suspended = false;
     return 0;
 }
 
-void on_io_error(virConnectPtr, virDomainPtr domain, const char*, const char*, int, const char* reason,
-                 void* opaque) {
+void on_io_error(virConnectPtr, virDomainPtr domain, const char*, const char*, int,
+                 const char* reason, void* opaque) {
     DomainState& state = shared(opaque);
     if (state.name != virDomainGetName(domain)) return;
     const std::lock_guard lock(state.mutex);
@@ -130,7 +131,8 @@ void HostSession::start_event_loop() {
     virSetErrorFunc(nullptr, [](void*, virErrorPtr) {});
     if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
         throw InfraError({"libvirt cannot be initialised: " + libvirt_error(), {}, {}, {}});
-    timer_ = virEventAddTimeout(-1, [](int, void*) {}, nullptr, nullptr);
+    timer_ = virEventAddTimeout(
+        -1, [](int, void*) {}, nullptr, nullptr);
     loop_ = std::thread([this] {
         while (!stop_)
             if (virEventRunDefaultImpl() < 0) return;
@@ -184,8 +186,9 @@ ConnectPtr HostSession::connect(const std::string& uri) {
         throw InfraError(
             {fmt::format("libvirt cannot open {}: {}", real, libvirt_error()),
              fs::path(),
-             uri.empty() ? "./vttm doctor tells what is missing (users and groups of libvirt-daemon)"
-                         : "is libvirtd running, and may this user speak to it?",
+             uri.empty()
+                 ? "./vttm doctor tells what is missing (users and groups of libvirt-daemon)"
+                 : "is libvirtd running, and may this user speak to it?",
              {}});
     }
     ConnectPtr connection(raw, [](virConnectPtr c) { virConnectClose(c); });
@@ -201,7 +204,8 @@ fs::path HostSession::qemu_log(const std::string& uri, const std::string& name) 
     if (!qemu_is_foreign(uri)) {
         const char* cache = std::getenv("XDG_CACHE_HOME");
         const char* home = std::getenv("HOME");
-        const fs::path base = cache != nullptr ? fs::path(cache) : fs::path(home ? home : "/") / ".cache";
+        const fs::path base =
+            cache != nullptr ? fs::path(cache) : fs::path(home ? home : "/") / ".cache";
         return base / "libvirt" / "qemu" / "log" / file;
     }
     return fs::path("/var/log/libvirt/qemu") / file;
@@ -252,7 +256,8 @@ Domain::~Domain() {
     virConnectDomainEventDeregisterAny(connection_.get(), io_error_);
 }
 
-// In a thread of its own, which is left alone if QEMU never answers: the call ends when QEMU is killed.
+// In a thread of its own, which is left alone if QEMU never answers: the call ends when QEMU is
+// killed.
 std::optional<Domain::Answer> Domain::ask(Call call, Millis limit, bool interruptible) const {
     struct Wait {
         std::mutex mutex;
@@ -317,15 +322,21 @@ std::optional<std::string> Domain::hmp_within(const std::string& command, Millis
 }
 
 void Domain::suspend(Millis limit) {
-    demand("suspend", "the guest cannot be paused", [](virDomainPtr d) {
-        return virDomainSuspend(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
-    }, limit);
+    demand(
+        "suspend", "the guest cannot be paused",
+        [](virDomainPtr d) {
+            return virDomainSuspend(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
+        },
+        limit);
 }
 
 void Domain::resume(Millis limit) {
-    demand("resume", "the guest cannot be continued", [](virDomainPtr d) {
-        return virDomainResume(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
-    }, limit);
+    demand(
+        "resume", "the guest cannot be continued",
+        [](virDomainPtr d) {
+            return virDomainResume(d) < 0 ? Answer{false, libvirt_error()} : Answer{true, {}};
+        },
+        limit);
 }
 
 bool Domain::destroy() {

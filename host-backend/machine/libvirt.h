@@ -29,7 +29,7 @@ std::string libvirt_error();
 // What a process has once: the reaper, libvirt's event loop, and the root of the embedded driver
 // (libvirt allows only one root per process, and never lets go of it). Lives until exit.
 class HostSession {
-  public:
+public:
     static HostSession& get();
     ~HostSession();
     HostSession(const HostSession&) = delete;
@@ -43,7 +43,7 @@ class HostSession {
     // Keeps what libvirt learned about this QEMU, which takes seconds, for the next process.
     void keep_capabilities() const;
 
-  private:
+private:
     HostSession();
     const std::filesystem::path& dir();
     void start_event_loop();
@@ -75,7 +75,7 @@ struct MonitorSilent {
 // A running domain and its events. Its calls wait for QEMU's monitor for at most their limit, then
 // throw MonitorSilent; a signal ends the wait with Interrupted.
 class Domain {
-  public:
+public:
     // Creates it (transient). Throws InfraError with libvirt's words.
     Domain(ConnectPtr connection, bool embedded, const std::string& name, const std::string& xml);
     // Only unsubscribes; the domain lives on.
@@ -95,7 +95,7 @@ class Domain {
     // False if libvirt could not (it may be gone already).
     bool destroy();
 
-  private:
+private:
     // What libvirt said: text (of a success or of an error).
     struct Answer {
         bool good = false;

@@ -29,7 +29,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kKeptWitness = 256 * kMiB;  // a larger witness log is not saved
 
-// Unique on this host, also among machines of other processes and users: the reaper finds QEMU by it.
+// Unique on this host, also among machines of other processes and users: the reaper finds QEMU by
+// it.
 std::string fresh_name() {
     static std::atomic<unsigned> count{0};
     return fmt::format("vttm-{}-{}-{:08x}", ::getpid(), ++count, std::random_device{}());
@@ -37,8 +38,9 @@ std::string fresh_name() {
 
 // QEMU's words on a file that is no kernel (hw/i386/x86-common.c, hw/core/loader.c).
 bool refuses_kernel(const std::string& words) {
-    for (const char* phrase : {"could not load kernel", "linux kernel too old", "invalid kernel header",
-                               "failed to load kernel", "Error loading uncompressed kernel"})
+    for (const char* phrase :
+         {"could not load kernel", "linux kernel too old", "invalid kernel header",
+          "failed to load kernel", "Error loading uncompressed kernel"})
         if (words.find(phrase) != std::string::npos) return true;
     return false;
 }
@@ -54,8 +56,8 @@ MachineConfig with_defaults(MachineConfig config) {
 std::string kernel_command_line(const MachineConfig& config) {
     // panic=-1: reboot at once, which ends the machine. oops=panic: nothing that has oopsed shall
     // swap on. init_on_free=1: a freed page keeps no stamp, so each stamp in RAM is a live copy.
-    // rootfstype=ramfs: the initramfs itself cannot be swapped out, so swap and shmem hold buffers only.
-    // unknown_nmi_panic: an NMI from us makes a hung kernel print where it hangs.
+    // rootfstype=ramfs: the initramfs itself cannot be swapped out, so swap and shmem hold buffers
+    // only. unknown_nmi_panic: an NMI from us makes a hung kernel print where it hangs.
     // no_timer_check: on a loaded host the kernel's test of the timer fails now and then under TCG.
     std::string line =
         "console=ttyS0 loglevel=5 panic=-1 oops=panic init_on_free=1 rootfstype=ramfs "
@@ -141,10 +143,12 @@ void Machine::Impl::create_domain() {
         problem.excerpt = qemu_log_tail();
         if (refuses_kernel(problem.what + problem.excerpt)) {
             problem.what = "QEMU cannot load the guest's kernel: " + problem.what;
-            problem.todo = "is " + config.kernel.string() + " a bzImage? ./vttm build makes one anew";
+            problem.todo =
+                "is " + config.kernel.string() + " a bzImage? ./vttm build makes one anew";
             throw BootFailure(keep_evidence(std::move(problem)));
         }
-        problem.todo = "read QEMU's log; a QEMU that does not run at all is built anew by ./vttm build";
+        problem.todo =
+            "read QEMU's log; a QEMU that does not run at all is built anew by ./vttm build";
         throw InfraError(keep_evidence(std::move(problem)));
     }
     if (config.connect_uri.empty()) host.keep_capabilities();
@@ -154,11 +158,11 @@ void Machine::Impl::map_memory() {
     const auto pids = find_processes(emulator, "guest=" + name + ",");
     if (pids.empty()) {
         if (wait_stopped(Millis{500})) raise_gone();
-        throw InfraError(keep_evidence(
-            {"the guest runs, but its QEMU is no process of this host",
-             {},
-             "the host's witness needs guest RAM: --connect to a daemon of this host and PID namespace",
-             {}}));
+        throw InfraError(keep_evidence({"the guest runs, but its QEMU is no process of this host",
+                                        {},
+                                        "the host's witness needs guest RAM: --connect to a daemon "
+                                        "of this host and PID namespace",
+                                        {}}));
     }
     pid = pids.front();
     const GpaMap map(config.ram_mib * kMiB);
@@ -179,7 +183,8 @@ void Machine::Impl::map_memory() {
     }
     if (!config.device) return;
     const UniqueFd fd(::open(workspace.vram_file().c_str(), O_RDWR | O_CLOEXEC));
-    if (!fd) throw std::system_error(errno, std::generic_category(), workspace.vram_file().string());
+    if (!fd)
+        throw std::system_error(errno, std::generic_category(), workspace.vram_file().string());
     vram.emplace(Mapping(fd.get(), config.vram_mib * kMiB));
     workspace.drop_vram_file();
 }
@@ -190,11 +195,14 @@ void Machine::Impl::connect_agent() {
     if (path.size() >= sizeof(address.sun_path))
         throw InfraError({fmt::format("the agent's socket has a path of over {} characters",
                                       sizeof(address.sun_path) - 1),
-                          path, "choose a shorter run directory (XDG_RUNTIME_DIR)", {}});
+                          path,
+                          "choose a shorter run directory (XDG_RUNTIME_DIR)",
+                          {}});
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.data(), path.size());
     UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (!fd ||
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         if (!process_alive(pid)) raise_gone();
         throw std::system_error(errno, std::generic_category(), path);
     }
@@ -327,9 +335,10 @@ json Machine::qmp(const std::string& command, json arguments) {
     if (!arguments.is_null()) request["arguments"] = std::move(arguments);
     json answer = impl_->monitored([&](Domain& d, auto limit) { return d.qmp(request, limit); });
     if (answer.contains("error"))
-        throw InfraError({fmt::format("QEMU refuses '{}': {}", command,
-                                      answer["error"].dump()),
-                          impl_->qemu_log(), {}, {}});
+        throw InfraError({fmt::format("QEMU refuses '{}': {}", command, answer["error"].dump()),
+                          impl_->qemu_log(),
+                          {},
+                          {}});
     return answer.contains("return") ? answer["return"] : json();
 }
 

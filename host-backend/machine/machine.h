@@ -31,15 +31,15 @@ struct MachineConfig {
     // Regular expressions for splats that a test in the guest provokes on purpose (KUnit cases of
     // bad arguments); every other splat ends the run.
     std::vector<std::string> expected_splats;
-    bool device = true;             // false: a machine without the vttm device (tests)
+    bool device = true;  // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon
 
     // Sockets, libvirt's state, console and logs. "": a fresh directory under
     // ${XDG_RUNTIME_DIR:-/tmp}; removed at the end unless `keep`. If given it must not exist.
     std::filesystem::path run_dir;
-    // The swap disk and the witness log, which may grow to gigabytes (a tmpfs is a bad place). "": a
-    // fresh directory in the cache's tmp/; removed at the end unless `keep`.
+    // The swap disk and the witness log, which may grow to gigabytes (a tmpfs is a bad place). "":
+    // a fresh directory in the cache's tmp/; removed at the end unless `keep`.
     std::filesystem::path disk_dir;
     // Where the logs of a failed run are put. "": vttm-logs/ in the cache.
     std::filesystem::path logs_dir;
@@ -56,7 +56,7 @@ std::string kernel_command_line(const MachineConfig& config);
 void preflight(const MachineConfig& config);
 
 class Machine {
-  public:
+public:
     // Makes the directories and forks the reaper (so construct it before any thread); starts
     // nothing yet.
     explicit Machine(MachineConfig config);
@@ -77,7 +77,7 @@ class Machine {
     // Every AgentClient call does this too; call it before a verdict.
     void check();
 
-    AgentClient& agent();        // valid after start()
+    AgentClient& agent();         // valid after start()
     const GuestRam& ram() const;  // valid after start(), until stop()
     const Vram& vram() const;     // only if config.device
 
@@ -114,20 +114,20 @@ class Machine {
     // Time from the domain's start to the agent's `ready`.
     std::chrono::milliseconds boot_time() const;
 
-  private:
+private:
     class Impl;
     std::unique_ptr<Impl> impl_;
 };
 
 // Pauses a machine for a scope.
 class PauseGuard {
-  public:
+public:
     explicit PauseGuard(Machine& machine) : machine_(machine) { machine_.pause(); }
     ~PauseGuard();
     PauseGuard(const PauseGuard&) = delete;
     PauseGuard& operator=(const PauseGuard&) = delete;
 
-  private:
+private:
     Machine& machine_;
 };
 

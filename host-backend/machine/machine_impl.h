@@ -17,7 +17,7 @@
 namespace vttm::machine {
 
 class Machine::Impl final : public GuestWatch {
-  public:
+public:
     using Millis = std::chrono::milliseconds;
 
     explicit Impl(MachineConfig config);
@@ -64,7 +64,7 @@ class Machine::Impl final : public GuestWatch {
     std::filesystem::path swap_disk() const { return workspace.disk_dir() / "swap.raw"; }
     std::filesystem::path witness_log() const { return workspace.disk_dir() / "witness.log"; }
 
-  private:
+private:
     DomainSpec spec() const;
     void create_domain();
     void map_memory();

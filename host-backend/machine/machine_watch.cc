@@ -59,13 +59,14 @@ void Machine::Impl::check_domain_state() {
         io_error = state.io_error;
     }
     if (!io_error.empty()) {
-        Problem problem = keep_evidence(
-            {io_error == "enospc" ? "the host's disk is full: QEMU cannot write the guest's swap disk"
-                                  : "QEMU cannot read or write the guest's swap disk: " + io_error,
-             {},
-             fmt::format("free space at {}, or choose another place (VTTM_CACHE=DIR)",
-                         workspace.disk_dir().string()),
-             {}});
+        Problem problem =
+            keep_evidence({io_error == "enospc"
+                               ? "the host's disk is full: QEMU cannot write the guest's swap disk"
+                               : "QEMU cannot read or write the guest's swap disk: " + io_error,
+                           {},
+                           fmt::format("free space at {}, or choose another place (VTTM_CACHE=DIR)",
+                                       workspace.disk_dir().string()),
+                           {}});
         if (io_error == "enospc") throw DiskFull(std::move(problem));
         throw InfraError(std::move(problem));
     }
@@ -88,8 +89,9 @@ void Machine::Impl::raise_splat(const Splat& first) {
     if (splat.kind == SplatKind::kAgentExited) {
         problem.what = "the guest's agent ended: " + line;
         if (!console->oom_kills().empty())
-            problem.what += fmt::format("; the guest's OOM killer had ended {} processes, the last: {}",
-                                        console->oom_kills().size(), console->oom_kills().back());
+            problem.what +=
+                fmt::format("; the guest's OOM killer had ended {} processes, the last: {}",
+                            console->oom_kills().size(), console->oom_kills().back());
         if (console->notes().size() > 0) problem.what += "; " + console->notes().back();
     } else {
         problem.what = fmt::format("{} in the guest: {}", splat_name(splat.kind), line);
@@ -142,8 +144,9 @@ void Machine::Impl::raise_gone() {
     else
         problem.what = fmt::format("QEMU (process {}) died: it crashed or was killed", pid);
     problem.excerpt = by_guest ? console->tail(12) : qemu_log_tail();
-    problem.todo = by_guest ? "the console's end shows what it did last"
-                            : "was it the host's OOM killer (dmesg)? QEMU's last words are in qemu.log";
+    problem.todo = by_guest
+                       ? "the console's end shows what it did last"
+                       : "was it the host's OOM killer (dmesg)? QEMU's last words are in qemu.log";
     problem = keep_evidence(std::move(problem));
     if (booting_ && by_guest) {
         problem.what = "the guest's kernel did not reach the agent: " + problem.what;
@@ -204,10 +207,11 @@ Problem Machine::Impl::describe_hang(std::string what) {
     problem.what = std::move(what);
     qemu_hangs_ = !answers;
     if (!answers) problem.what += "; QEMU's monitor does not answer either (QEMU itself hangs)";
-    problem.excerpt = console->splats().empty() ? console->tail(12)
-                                                : join(console->splats().back().lines, 16);
-    problem.todo = "registers and the kernel's stack are in hang.txt there; a very slow host needs a "
-                   "higher liveness limit";
+    problem.excerpt =
+        console->splats().empty() ? console->tail(12) : join(console->splats().back().lines, 16);
+    problem.todo =
+        "registers and the kernel's stack are in hang.txt there; a very slow host needs a "
+        "higher liveness limit";
     hang_ = keep_evidence(std::move(problem));
     return *hang_;
 }
@@ -215,13 +219,13 @@ Problem Machine::Impl::describe_hang(std::string what) {
 void Machine::Impl::raise_monitor_silent(const MonitorSilent& silent) {
     if (domain_ && pid != 0 && !process_alive(pid)) raise_gone();
     qemu_hangs_ = true;
-    hang_ = keep_evidence({fmt::format("QEMU hangs: its monitor has not answered '{}' for {} s",
-                                       silent.command,
-                                       std::chrono::duration<double>(config.liveness).count()),
-                           {},
-                           "is the host overloaded, or the process stopped? a very slow host needs a "
-                           "higher liveness limit",
-                           qemu_log_tail()});
+    hang_ = keep_evidence(
+        {fmt::format("QEMU hangs: its monitor has not answered '{}' for {} s", silent.command,
+                     std::chrono::duration<double>(config.liveness).count()),
+         {},
+         "is the host overloaded, or the process stopped? a very slow host needs a "
+         "higher liveness limit",
+         qemu_log_tail()});
     throw GuestHang(*hang_);
 }
 

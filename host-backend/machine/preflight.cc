@@ -40,7 +40,8 @@ void check_values(const MachineConfig& c) {
 void check_file(const fs::path& file, const char* what, int mode) {
     const int error = file.empty() ? ENOENT : ::access(file.c_str(), mode) == 0 ? 0 : errno;
     if (error == 0) return;
-    throw InfraError({fmt::format("the {} cannot be used: {}", what, std::strerror(error)), file,
+    throw InfraError({fmt::format("the {} cannot be used: {}", what, std::strerror(error)),
+                      file,
                       "build the virtual machine again (./vttm build)",
                       {}});
 }
@@ -106,24 +107,24 @@ std::uint64_t disk_needed(const MachineConfig& config) { return config.swap_mib 
 
 void check_ram(std::uint64_t available, std::uint64_t needed, const fs::path& source) {
     if (available >= needed) return;
-    throw TooLittleRam(
-        {fmt::format("too little RAM: the virtual machine needs {} MiB, {} MiB are "
-                     "available",
-                     needed / kMiB, available / kMiB),
-         source,
-         "end other programs, or give the guest less (scenario's ram_mib, vram_mib)",
-         {}});
+    throw TooLittleRam({fmt::format("too little RAM: the virtual machine needs {} MiB, {} MiB are "
+                                    "available",
+                                    needed / kMiB, available / kMiB),
+                        source,
+                        "end other programs, or give the guest less (scenario's ram_mib, vram_mib)",
+                        {}});
 }
 
 void check_disk(std::uint64_t free, std::uint64_t needed, const fs::path& dir) {
     if (free >= needed) return;
-    throw DiskFull({fmt::format("too little disk: the swap disk and the logs need up to {} MiB, {} MiB "
-                                "are free",
-                                needed / kMiB, free / kMiB),
-                    dir,
-                    "free space there, choose another place (VTTM_CACHE=DIR), or a smaller swap disk "
-                    "(scenario's swap_mib)",
-                    {}});
+    throw DiskFull(
+        {fmt::format("too little disk: the swap disk and the logs need up to {} MiB, {} MiB "
+                     "are free",
+                     needed / kMiB, free / kMiB),
+         dir,
+         "free space there, choose another place (VTTM_CACHE=DIR), or a smaller swap disk "
+         "(scenario's swap_mib)",
+         {}});
 }
 
 void preflight(const MachineConfig& config) {
@@ -132,10 +133,11 @@ void preflight(const MachineConfig& config) {
     check_file(config.kernel, "guest kernel", R_OK);
     check_file(config.initramfs, "initramfs", R_OK);
     if (config.accel == "kvm" && ::access("/dev/kvm", R_OK | W_OK) != 0) {
-        throw InfraError({fmt::format("KVM was chosen but cannot be used: {}", std::strerror(errno)),
-                          "/dev/kvm",
-                          "join the group kvm, or run with the accelerator tcg (./vttm doctor)",
-                          {}});
+        throw InfraError(
+            {fmt::format("KVM was chosen but cannot be used: {}", std::strerror(errno)),
+             "/dev/kvm",
+             "join the group kvm, or run with the accelerator tcg (./vttm doctor)",
+             {}});
     }
     if (const auto available = mem_available(read_text("/proc/meminfo")))
         check_ram(*available, ram_needed(config), "/proc/meminfo");

@@ -14,8 +14,8 @@ namespace vttm::machine {
 // MemAvailable of /proc/meminfo in bytes; nullopt if the text has none.
 std::optional<std::uint64_t> mem_available(std::string_view meminfo);
 
-// What is left under the memory limits of a cgroup (version 2) and of those above it; nullopt without
-// any limit. `mount` is the cgroup file system, `self` the text of /proc/self/cgroup.
+// What is left under the memory limits of a cgroup (version 2) and of those above it; nullopt
+// without any limit. `mount` is the cgroup file system, `self` the text of /proc/self/cgroup.
 std::optional<std::uint64_t> cgroup_available(const std::filesystem::path& mount,
                                               std::string_view self);
 

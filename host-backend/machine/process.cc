@@ -60,7 +60,8 @@ fs::path find_memfd(pid_t pid, std::uint64_t bytes) {
         const std::string target = fs::read_symlink(entry.path(), gone).string();
         if (gone || !target.starts_with("/memfd:")) continue;
         struct stat st {};
-        if (::stat(entry.path().c_str(), &st) == 0 && static_cast<std::uint64_t>(st.st_size) == bytes)
+        if (::stat(entry.path().c_str(), &st) == 0 &&
+            static_cast<std::uint64_t>(st.st_size) == bytes)
             return entry.path();
     }
     return {};

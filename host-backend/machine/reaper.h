@@ -15,7 +15,7 @@ namespace vttm::machine {
 // kernel does however we end, it kills the registered QEMU processes and removes the registered
 // directories and files. It lives in a session of its own, so Ctrl-C does not reach it.
 class Reaper {
-  public:
+public:
     // Forks; call it before the process has threads. Throws std::system_error.
     Reaper();
     // Ends the child after it has done its work; waits for it.
@@ -31,7 +31,7 @@ class Reaper {
 
     pid_t pid() const { return pid_; }
 
-  private:
+private:
     void tell(char verb, const std::string& text);
 
     UniqueFd channel_;

@@ -22,10 +22,12 @@ constexpr Rule kRules[] = {
     {SplatKind::kLockup, R"(^watchdog: BUG: soft lockup - CPU#\d+ stuck for )"},
     {SplatKind::kLockup, R"(^(NMI )?watchdog: .*hard LOCKUP on cpu)"},
     {SplatKind::kLockup, R"(^watchdog: CPU\d+: Watchdog detected hard LOCKUP)"},
-    {SplatKind::kLockup, R"(^INFO: task \S+:\d+ .*blocked (in I/O wait )?for more than \d+ seconds)"},
+    {SplatKind::kLockup,
+     R"(^INFO: task \S+:\d+ .*blocked (in I/O wait )?for more than \d+ seconds)"},
     {SplatKind::kLockup, R"(^INFO: task \S+:\d+ is blocked on )"},
     {SplatKind::kLockup, R"(^rcu: INFO: \S+ (self-)?detected (expedited )?stalls? on CPU)"},
-    {SplatKind::kLockup, R"(^rcu: \S+ kthread (timer wakeup didn't happen|starved) for \d+ jiffies)"},
+    {SplatKind::kLockup,
+     R"(^rcu: \S+ kthread (timer wakeup didn't happen|starved) for \d+ jiffies)"},
     {SplatKind::kLockup, R"(^BUG: workqueue lockup - pool)"},
     {SplatKind::kLockup, R"(^INFO: rcu_\S+ detected stalls on tasks)"},
 
@@ -63,7 +65,8 @@ constexpr Rule kRules[] = {
     {SplatKind::kBug, R"(^(cache_from_obj|slab_err): )"},
     {SplatKind::kBug, R"(^refcount_t: )"},
 
-    // WARN_ON: "WARNING: CPU: 0 PID: 1 at mm/x.c:1 f+0x1/0x2", newer "WARNING: mm/x.c:1 at f+0x1/0x2".
+    // WARN_ON: "WARNING: CPU: 0 PID: 1 at mm/x.c:1 f+0x1/0x2", newer "WARNING: mm/x.c:1 at
+    // f+0x1/0x2".
     {SplatKind::kWarning, R"(^WARNING: CPU: \d+ PID: \d+ at )"},
     {SplatKind::kWarning, R"(^WARNING: \S+:\d+ at )"},
     {SplatKind::kWarning, R"(^WARNING: .*, CPU#\d+: )"},
@@ -147,9 +150,7 @@ std::string_view splat_name(SplatKind kind) {
     return "unknown";
 }
 
-bool is_splat(SplatKind kind) {
-    return kind != SplatKind::kOomKill && kind != SplatKind::kNote;
-}
+bool is_splat(SplatKind kind) { return kind != SplatKind::kOomKill && kind != SplatKind::kNote; }
 
 bool is_fatal_at_boot(SplatKind kind) {
     return kind == SplatKind::kPanic || kind == SplatKind::kAgentExited;

@@ -8,16 +8,16 @@
 namespace vttm::machine {
 
 enum class SplatKind {
-    kPanic,       // the kernel is dead
-    kOops,        // fault in kernel mode, or BUG()
-    kBug,         // "BUG:" of the sanity checks (bad page state, sleeping in atomic, slab, list)
-    kWarning,     // WARN_ON
-    kSanitizer,   // KASAN, KFENCE, KCSAN, UBSAN, kmemleak
-    kLockdep,     // lock order, lock state, RCU usage
-    kLockup,      // hung task, soft or hard lockup, RCU stall, workqueue lockup
+    kPanic,        // the kernel is dead
+    kOops,         // fault in kernel mode, or BUG()
+    kBug,          // "BUG:" of the sanity checks (bad page state, sleeping in atomic, slab, list)
+    kWarning,      // WARN_ON
+    kSanitizer,    // KASAN, KFENCE, KCSAN, UBSAN, kmemleak
+    kLockdep,      // lock order, lock state, RCU usage
+    kLockup,       // hung task, soft or hard lockup, RCU stall, workqueue lockup
     kAgentExited,  // init's lines: the agent ended, or init gave up
-    kOomKill,     // no splat: recorded
-    kNote,        // no splat: recorded (swap I/O errors, allocation failures, segfaults)
+    kOomKill,      // no splat: recorded
+    kNote,         // no splat: recorded (swap I/O errors, allocation failures, segfaults)
 };
 
 // For messages: "kernel panic", "oops", ...

@@ -12,7 +12,7 @@
 namespace vttm::machine {
 
 class UniqueFd {
-  public:
+public:
     UniqueFd() = default;
     explicit UniqueFd(int fd) : fd_(fd) {}
     UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -29,13 +29,13 @@ class UniqueFd {
         fd_ = fd;
     }
 
-  private:
+private:
     int fd_ = -1;
 };
 
 // A shared, read-write mapping of a whole file. Writes are seen by every other mapper at once.
 class Mapping {
-  public:
+public:
     Mapping() = default;
     // Throws std::system_error.
     Mapping(int fd, std::size_t bytes);
@@ -47,7 +47,7 @@ class Mapping {
     ~Mapping();
     std::span<std::byte> bytes() const noexcept { return span_; }
 
-  private:
+private:
     std::span<std::byte> span_;
 };
 

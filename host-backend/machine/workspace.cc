@@ -65,7 +65,8 @@ fs::path runtime_root() {
 }
 
 bool qemu_is_foreign(const std::string& connect_uri) {
-    return !connect_uri.empty() && !connect_uri.substr(0, connect_uri.find('?')).ends_with("/session");
+    return !connect_uri.empty() &&
+           !connect_uri.substr(0, connect_uri.find('?')).ends_with("/session");
 }
 
 fs::path disk_parent(const MachineConfig& config) {
@@ -81,7 +82,10 @@ fs::path make_fresh_directory(const fs::path& parent) {
 }
 
 Workspace::Workspace(const MachineConfig& config, Reaper& reaper)
-    : reaper_(reaper), logs_root_(config.logs_dir), keep_(config.keep), shared_(qemu_is_foreign(config.connect_uri)) {
+    : reaper_(reaper),
+      logs_root_(config.logs_dir),
+      keep_(config.keep),
+      shared_(qemu_is_foreign(config.connect_uri)) {
     if (logs_root_.empty()) logs_root_ = cache_root() / "vttm-logs";
     const auto own = [&](const fs::path& asked, const fs::path& parent) {
         fs::path dir;
@@ -145,8 +149,8 @@ fs::path Workspace::save(const std::vector<fs::path>& files) {
     std::error_code error;
     if (removed_) return saved_;
     if (saved_.empty()) {
-        const auto stamp = fmt::format("{:%Y%m%d-%H%M%S}-{}", fmt::localtime(std::time(nullptr)),
-                                       ::getpid());
+        const auto stamp =
+            fmt::format("{:%Y%m%d-%H%M%S}-{}", fmt::localtime(std::time(nullptr)), ::getpid());
         fs::create_directories(logs_root_, error);
         // Two machines of one process may fail within a second.
         for (int n = 0; n < 100 && saved_.empty(); ++n) {
@@ -168,7 +172,8 @@ void Workspace::save_again(const std::vector<fs::path>& files) {
     if (saved_.empty()) return;
     for (const fs::path& file : files) {
         std::error_code ignored;  // what is not there was never written
-        fs::copy_file(file, saved_ / file.filename(), fs::copy_options::overwrite_existing, ignored);
+        fs::copy_file(file, saved_ / file.filename(), fs::copy_options::overwrite_existing,
+                      ignored);
     }
 }
 

@@ -28,7 +28,7 @@ std::filesystem::path disk_parent(const MachineConfig& config);
 std::filesystem::path make_fresh_directory(const std::filesystem::path& parent);
 
 class Workspace {
-  public:
+public:
     // Registers all that it makes with the reaper (which must outlive it).
     Workspace(const MachineConfig& config, Reaper& reaper);
     ~Workspace();
@@ -42,15 +42,16 @@ class Workspace {
 
     // Makes a file of this size (sparse). Throws DiskFull or InfraError.
     void make_file(const std::filesystem::path& path, std::uint64_t bytes) const;
-    // A file that QEMU only reads or runs: where QEMU's user can reach it. A home directory (and so the
-    // cache) is closed to a daemon's QEMU, which gets a copy in disk_dir(). Throws like make_file().
+    // A file that QEMU only reads or runs: where QEMU's user can reach it. A home directory (and so
+    // the cache) is closed to a daemon's QEMU, which gets a copy in disk_dir(). Throws like
+    // make_file().
     std::filesystem::path reachable(const std::filesystem::path& file) const;
     // The mappings keep VRAM alive; its name is not needed once QEMU and we have opened it.
     void drop_vram_file();
 
     // Copies the files that exist to <logs>/<time>-<pid>/ (the same directory each time) and
-    // returns it; after remove(), only returns what was saved, if anything. Does not throw: a directory that cannot be made is answered with run_dir(), which
-    // is then kept.
+    // returns it; after remove(), only returns what was saved, if anything. Does not throw: a
+    // directory that cannot be made is answered with run_dir(), which is then kept.
     std::filesystem::path save(const std::vector<std::filesystem::path>& files);
     // Again, if save() was called before.
     void save_again(const std::vector<std::filesystem::path>& files);
@@ -58,7 +59,7 @@ class Workspace {
     // Removes everything, unless it is to be kept.
     void remove() noexcept;
 
-  private:
+private:
     Reaper& reaper_;
     std::filesystem::path run_dir_;
     std::filesystem::path disk_dir_;

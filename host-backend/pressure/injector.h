@@ -18,7 +18,7 @@ struct Step {
 };
 
 class Injector {
-  public:
+public:
     virtual ~Injector() = default;
     virtual std::string name() const = 0;
     // Adds one unit of pressure. Throws machine::Error of the agent call.

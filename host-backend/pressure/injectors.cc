@@ -20,7 +20,8 @@ bool flag(const json& reply, const char* key) {
     return it != reply.end() && it->is_boolean() && it->get<bool>();
 }
 
-json call(machine::AgentClient& agent, const CallLimit& limit, const char* op, json args = nullptr) {
+json call(machine::AgentClient& agent, const CallLimit& limit, const char* op,
+          json args = nullptr) {
     return agent.call_until(limit.until, op, std::move(args), limit.each);
 }
 
@@ -86,10 +87,10 @@ MemcgLimit::~MemcgLimit() {
 
 Step MemcgLimit::step() {
     if (limit_mib_ == config_.floor_mib) return {};
-    const std::uint64_t next =
-        limit_mib_ == 0 ? config_.start_mib
-        : limit_mib_ > config_.floor_mib + config_.step_mib ? limit_mib_ - config_.step_mib
-                                                            : config_.floor_mib;
+    const std::uint64_t next = limit_mib_ == 0 ? config_.start_mib
+                               : limit_mib_ > config_.floor_mib + config_.step_mib
+                                   ? limit_mib_ - config_.step_mib
+                                   : config_.floor_mib;
     // Remembered first, as above.
     limit_mib_ = next;
     const json reply = call(agent_, config_.limit, "pressure.memcg", {{"limit_mib", next}});

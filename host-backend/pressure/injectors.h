@@ -19,7 +19,7 @@ struct CallLimit {
 
 // A child of the agent that holds anonymous, incompressible memory. Amounts in MiB.
 class AnonymousHog final : public Injector {
-  public:
+public:
     struct Config {
         std::uint64_t step_mib = 32;   // growth per step()
         std::uint64_t touch_mib = 16;  // the agent's own step within it
@@ -36,7 +36,7 @@ class AnonymousHog final : public Injector {
     void release() override;
     std::uint64_t held_mib() const { return held_mib_; }
 
-  private:
+private:
     machine::AgentClient& agent_;
     Config config_;
     std::uint64_t held_mib_ = 0;
@@ -46,7 +46,7 @@ class AnonymousHog final : public Injector {
 // Lowers memory.max of the hog's cgroup by step_mib per step, from start_mib to floor_mib.
 // release() sets it back to max. Amounts: the new limit in MiB.
 class MemcgLimit final : public Injector {
-  public:
+public:
     struct Config {
         std::uint64_t start_mib = 256;
         std::uint64_t step_mib = 32;
@@ -62,15 +62,16 @@ class MemcgLimit final : public Injector {
     Step step() override;
     void release() override;
 
-  private:
+private:
     machine::AgentClient& agent_;
     Config config_;
     std::uint64_t limit_mib_ = 0;  // 0: none set
 };
 
-// Proactive reclaim through memory.reclaim, of the root cgroup or of the hog's. Amounts in MiB asked.
+// Proactive reclaim through memory.reclaim, of the root cgroup or of the hog's. Amounts in MiB
+// asked.
 class RootReclaim final : public Injector {
-  public:
+public:
     struct Config {
         std::uint64_t step_mib = 64;
         bool memcg = false;  // the hog's cgroup instead of the root
@@ -82,14 +83,14 @@ class RootReclaim final : public Injector {
     Step step() override;  // progressed: the kernel reclaimed all that was asked
     void release() override {}
 
-  private:
+private:
     machine::AgentClient& agent_;
     Config config_;
 };
 
 // Runs vttm's shrinker alone, through debugfs. Amounts in pages freed.
 class ShrinkerScan final : public Injector {
-  public:
+public:
     struct Config {
         std::uint64_t pages = 2048;  // to scan per step
         CallLimit limit = {};
@@ -100,7 +101,7 @@ class ShrinkerScan final : public Injector {
     Step step() override;  // progressed: at least one page was freed
     void release() override {}
 
-  private:
+private:
     machine::AgentClient& agent_;
     Config config_;
 };

@@ -49,7 +49,8 @@ oracle::Verdict judged(const oracle::CycleResult& r) {
 TEST(MemcgPolicy, GoodCyclesPass) {
     for (const char* backup : {"copy", "insert"}) {
         const auto v = judged(good(backup));
-        EXPECT_EQ(v.kind, VerdictKind::kPass) << backup << ": " << (v.reasons.empty() ? "" : v.reasons[0]);
+        EXPECT_EQ(v.kind, VerdictKind::kPass)
+            << backup << ": " << (v.reasons.empty() ? "" : v.reasons[0]);
     }
 }
 
@@ -89,7 +90,8 @@ TEST(MemcgPolicy, WithoutALimitNothingOfItIsAsked) {
     auto r = good("insert");
     std::erase_if(r.counters, [](const auto& c) { return c.first.starts_with("memcg."); });
     r.levels.clear();
-    EXPECT_EQ(oracle::judge(r, policy_for(SwapCycleConfig{}, "insert", 4096)).kind, VerdictKind::kPass);
+    EXPECT_EQ(oracle::judge(r, policy_for(SwapCycleConfig{}, "insert", 4096)).kind,
+              VerdictKind::kPass);
 }
 
 TEST(ForeignCharge, IsWhatTheHogDoesNotHold) {

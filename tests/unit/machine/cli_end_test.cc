@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bad ends of the whole program, from outside: each has its exit code, and leaves no process, no mount
-// and no file.
+// Bad ends of the whole program, from outside: each has its exit code, and leaves no process, no
+// mount and no file.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -31,10 +31,8 @@ bool within(std::chrono::milliseconds limit, F&& f) {
 
 // vttm-cli with directories of its own, so that all that it leaves is seen.
 class Cli {
-  public:
-    explicit Cli(const fs::path& home) : home_(home) {
-        fs::create_directories(home_ / "run");
-    }
+public:
+    explicit Cli(const fs::path& home) : home_(home) { fs::create_directories(home_ / "run"); }
     ~Cli() {
         if (pid_ <= 0) return;
         ::kill(pid_, SIGKILL);
@@ -52,7 +50,8 @@ class Cli {
         ::setenv("XDG_RUNTIME_DIR", (home_ / "run").c_str(), 1);
         ::setenv("VTTM_CACHE", (home_ / "cache").c_str(), 1);
         ::unsetenv("VTTM_STARTED");
-        const int out = ::open((home_ / "out").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        const int out =
+            ::open((home_ / "out").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         ::dup2(out, 1);
         ::dup2(out, 2);
         // A job in a shell's background ignores SIGINT; this one stands for the one in front.
@@ -63,10 +62,12 @@ class Cli {
     pid_t pid() const { return pid_; }
     std::string output() const { return slurp(home_ / "out"); }
     bool says(const std::string& text, std::chrono::milliseconds limit = 150s) {
-        return within(limit, [&] {
-            note_names();
-            return output().find(text) != std::string::npos || ended();
-        }) && output().find(text) != std::string::npos;
+        return within(limit,
+                      [&] {
+                          note_names();
+                          return output().find(text) != std::string::npos || ended();
+                      }) &&
+               output().find(text) != std::string::npos;
     }
     // Exit code, or 128 + signal.
     int wait(std::chrono::milliseconds limit = 150s) {
@@ -87,18 +88,20 @@ class Cli {
             text.clear();
             for (const fs::path& dir : {home_ / "run", home_ / "cache" / "tmp"}) {
                 std::error_code none;
-                for (const auto& entry : fs::directory_iterator(dir, none)) text += entry.path().string() + " ";
+                for (const auto& entry : fs::directory_iterator(dir, none))
+                    text += entry.path().string() + " ";
             }
             for (const std::string& name : names_)
                 if (fs::exists(fs::path("/dev/shm") / (name + ".vram"))) text += name + ".vram ";
             if (qemu(binary) != 0) text += "QEMU ";
-            if (slurp("/proc/self/mountinfo").find(home_.string()) != std::string::npos) text += "a mount ";
+            if (slurp("/proc/self/mountinfo").find(home_.string()) != std::string::npos)
+                text += "a mount ";
             return text.empty();
         });
         return text;
     }
 
-  private:
+private:
     std::string marker() const { return "guest=vttm-" + std::to_string(pid_of_run_) + "-"; }
     void note_names() {
         pid_of_run_ = pid_ > 0 ? pid_ : pid_of_run_;
@@ -123,7 +126,7 @@ class Cli {
 };
 
 class CliEnd : public VmTest {
-  protected:
+protected:
     void SetUp() override {
         VmTest::SetUp();
         if (IsSkipped()) return;
@@ -131,9 +134,17 @@ class CliEnd : public VmTest {
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
         home = name;
         cli.emplace(home);
-        args = {std::getenv("VTTM_CLI"), "--vm", std::getenv("VTTM_VM"), "--source-root",
-                std::getenv("VTTM_SOURCE_ROOT"), "run", "swap-cycle-short", "--seed", "1",
-                "--json", (home / "report.json").string()};
+        args = {std::getenv("VTTM_CLI"),
+                "--vm",
+                std::getenv("VTTM_VM"),
+                "--source-root",
+                std::getenv("VTTM_SOURCE_ROOT"),
+                "run",
+                "swap-cycle-short",
+                "--seed",
+                "1",
+                "--json",
+                (home / "report.json").string()};
     }
     void TearDown() override {
         if (cli) {

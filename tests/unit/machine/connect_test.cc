@@ -19,10 +19,10 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-// libvirtd and virtlogd in a mount and a network namespace: the system's own libvirt, its directories
-// and its networks are neither seen nor touched. Only the socket is outside.
+// libvirtd and virtlogd in a mount and a network namespace: the system's own libvirt, its
+// directories and its networks are neither seen nor touched. Only the socket is outside.
 class PrivateDaemon {
-  public:
+public:
     PrivateDaemon() {
         std::string name = "/tmp/vttm-libvirtd-XXXXXX";
         if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
@@ -37,7 +37,8 @@ class PrivateDaemon {
         pid_ = ::fork();
         if (pid_ == 0) child();
         const auto deadline = std::chrono::steady_clock::now() + 30s;
-        while (!fs::exists(home_ / "sock" / "libvirt-sock") && std::chrono::steady_clock::now() < deadline)
+        while (!fs::exists(home_ / "sock" / "libvirt-sock") &&
+               std::chrono::steady_clock::now() < deadline)
             std::this_thread::sleep_for(100ms);
     }
     ~PrivateDaemon() {
@@ -58,7 +59,7 @@ class PrivateDaemon {
     }
     std::string log() const { return slurp(home_ / "libvirtd.log"); }
 
-  private:
+private:
     [[noreturn]] void child() const {
         ::setpgid(0, 0);
         const int out = ::open((home_ / "out").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -67,8 +68,8 @@ class PrivateDaemon {
         if (::unshare(CLONE_NEWNS | CLONE_NEWNET) != 0 ||
             ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
             ::_exit(126);
-        for (const char* dir : {"/etc/libvirt", "/var/lib/libvirt", "/run/libvirt", "/var/log/libvirt",
-                                "/var/cache/libvirt"}) {
+        for (const char* dir : {"/etc/libvirt", "/var/lib/libvirt", "/run/libvirt",
+                                "/var/log/libvirt", "/var/cache/libvirt"}) {
             const fs::path ours = home_ / fs::path(dir).relative_path();
             std::error_code error;
             fs::create_directories(ours, error);
@@ -91,7 +92,8 @@ class PrivateDaemon {
     void open_kvm() const {
         struct stat kvm {};
         const fs::path node = home_ / "kvm";
-        if (::stat("/dev/kvm", &kvm) == 0 && ::mknod(node.c_str(), S_IFCHR | 0666, kvm.st_rdev) == 0 &&
+        if (::stat("/dev/kvm", &kvm) == 0 &&
+            ::mknod(node.c_str(), S_IFCHR | 0666, kvm.st_rdev) == 0 &&
             ::chmod(node.c_str(), 0666) == 0)
             ::mount(node.c_str(), "/dev/kvm", nullptr, MS_BIND, nullptr);  // else it is only slow
     }
@@ -101,12 +103,13 @@ class PrivateDaemon {
 };
 
 class ConnectTest : public VmTest {
-  protected:
+protected:
     void SetUp() override {
         VmTest::SetUp();
         if (IsSkipped()) return;
         for (const char* program : {"/usr/sbin/libvirtd", "/usr/sbin/virtlogd"})
-            if (::access(program, X_OK) != 0) GTEST_SKIP() << "no " << program << " (package libvirt-daemon)";
+            if (::access(program, X_OK) != 0)
+                GTEST_SKIP() << "no " << program << " (package libvirt-daemon)";
         if (::geteuid() != 0) GTEST_SKIP() << "needs root, for a daemon of its own";
         daemon.emplace();
         config.connect_uri = daemon->uri();

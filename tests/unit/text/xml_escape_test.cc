@@ -36,8 +36,9 @@ TEST(XmlEscape, Utf8Stays) {
 }
 
 TEST(XmlEscape, WhatIsNoUtf8IsRefusedOrReplaced) {
-    for (const char* bad : {"\xff", "\xc3", "\xe2\x82", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
-                            "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xef\xbf\xbe", "\xef\xbf\xbf"}) {
+    for (const char* bad :
+         {"\xff", "\xc3", "\xe2\x82", "\x80", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
+          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xef\xbf\xbe", "\xef\xbf\xbf"}) {
         EXPECT_THROW(xml_escape(bad, Unfit::kRefuse), std::invalid_argument) << bad;
         const std::string out = xml_escape(std::string(bad) + "z<", Unfit::kReplace);
         EXPECT_EQ(out.find_first_not_of('?'), out.find("z&lt;")) << out;
