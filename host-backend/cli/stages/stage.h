@@ -27,7 +27,8 @@ struct StageContext {
 struct Stage {
     const char* name;
     const char* what;
-    // False: the set-up gives all that its cases need, so a skip means that something is lost.
+    // False: the set-up gives all that its cases need, so a skip means that something is lost; but for
+    // cases that say they need root, where the user is not.
     bool may_skip;
     std::function<void(const StageContext&, report::TestResults&)> run;
 };
