@@ -45,4 +45,21 @@ std::vector<std::string> bench_run_argv(const CommonOptions& common, const Bench
                                         const std::vector<std::string>& backups,
                                         const std::filesystem::path& json);
 
+struct CompareOptions {
+    std::vector<std::string> ways = {"copy/copy", "insert", "insert/copy"};  // BACKUP[/RESTORE]
+    unsigned rounds = 5;                                // to memory and back, per way
+    unsigned disk_rounds = 2;                           // to disk and back
+    unsigned cycles = 100;                              // of the wear run; 0: none
+    std::vector<unsigned> swap_full = {50, 90, 99, 100};  // percent
+    unsigned edge_runs = 0;                             // boots with hardly any memory, per way
+    unsigned buffers = 64;
+    std::uint64_t buffer_kib = 2048;
+    std::uint64_t ram_mib = 1536;
+    std::uint64_t swap_mib = 1024;
+    std::uint64_t seed = 0;
+    std::uint64_t timeout_s = 3600;
+    std::filesystem::path json;  // "": build/reports/compare.json
+};
+int compare_command(const CommonOptions& common, const CompareOptions& options);
+
 }  // namespace vttm::cli

@@ -54,6 +54,34 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
     app.add_option("--timeout", c.timeout_s, "seconds for the whole scenario");
 }
 
+void add_compare(CLI::App& app, cli::CompareOptions& o) {
+    app.add_option("--ways", o.ways,
+                   "what to compare: ttm.backup, and after a slash ttm.restore (auto, copy)")
+        ->delimiter(',')
+        ->check([](const std::string& way) {
+            const std::string backup = way.substr(0, way.find('/'));
+            const std::string restore = backup == way ? "auto" : way.substr(backup.size() + 1);
+            const bool good = (backup == "copy" || backup == "insert" || backup == "swapcache") &&
+                              (restore == "auto" || restore == "copy");
+            return good ? std::string() : "no such way: " + way;
+        });
+    app.add_option("--rounds", o.rounds, "rounds to memory and back, per way");
+    app.add_option("--disk-rounds", o.disk_rounds, "rounds to disk and back, per way");
+    app.add_option("--cycles", o.cycles, "cycles after which large blocks are counted (0: none)");
+    app.add_option("--swap-full", o.swap_full, "shares of the swap disk that are taken, in percent")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 100));
+    app.add_option("--edge-runs", o.edge_runs, "boots of a 512 MiB guest per way, for OOM kills");
+    app.add_option("--buffers", o.buffers, "how many")->check(CLI::Range(1, 4096));
+    app.add_option("--buffer-kib", o.buffer_kib, "size of each, a multiple of 4")
+        ->check(CLI::Range(4, 16384));
+    app.add_option("--ram", o.ram_mib, "guest RAM in MiB");
+    app.add_option("--swap", o.swap_mib, "swap disk in MiB");
+    app.add_option("--seed", o.seed, "of the content (0: a new one)");
+    app.add_option("--timeout", o.timeout_s, "seconds for all");
+    app.add_option("--json", o.json, "where the report goes (default: build/reports/compare.json)");
+}
+
 std::filesystem::path scenario_path(const std::filesystem::path& root, const std::string& name) {
     if (name.ends_with(".toml")) return name;
     return root / "tests" / "scenarios" / (name + ".toml");
@@ -107,6 +135,11 @@ int dispatch(int argc, char** argv) {
     bench_app->add_option("--runs", bench.runs, "repetitions")->check(CLI::Range(1, 100));
     bench_app->add_option("--json", bench.json, "where the figures go (default: build/reports/bench.json)");
 
+    cli::CompareOptions compare;
+    CLI::App* compare_app =
+        app.add_subcommand("compare", "the backups side by side in one boot: cost, wear, limits");
+    add_compare(*compare_app, compare);
+
     try {
         app.parse(argc, argv);
         if (*run_app) {
@@ -126,6 +159,7 @@ int dispatch(int argc, char** argv) {
     if (*run_app) return cli::run_command(common, run);
     if (*test_app) return cli::test_command(common, test);
     if (*shell_app) return cli::shell_command(common);
+    if (*compare_app) return cli::compare_command(common, compare);
     if (*bench_app) return cli::bench_command(common, bench);
     return report::to_int(ExitCode::kUsage);
 }

@@ -51,11 +51,13 @@ nlohmann::json Session::call(const char* op, nlohmann::json args) {
     return machine_.agent().call_until(deadline_, op, std::move(args));
 }
 
-void Session::set_backup(const std::string& mode) {
-    auto got = call("backup.set", {{"mode", mode}}).value("mode", "");
-    if (got != mode)
-        throw machine::InfraError({.what = fmt::format("asked for ttm.backup={}, the kernel reads back "
-                                                       "\"{}\"", mode, got),
+void Session::set_backup(const std::string& mode, const std::string& restore) {
+    auto reply = call("backup.set", {{"mode", mode}, {"restore", restore}});
+    auto got = reply.value("mode", ""), got_restore = reply.value("restore", "");
+    if (got != mode || got_restore != restore)
+        throw machine::InfraError({.what = fmt::format("asked for ttm.backup={} ttm.restore={}, the kernel "
+                                                       "reads back \"{}\" and \"{}\"", mode, restore,
+                                                       got, got_restore),
                                    .where = "",
                                    .todo = "does the kernel carry the series? ./vttm doctor",
                                    .excerpt = ""});

@@ -36,8 +36,9 @@ public:
     Clock::time_point deadline() const { return deadline_; }
     nlohmann::json call(const char* op, nlohmann::json args = nullptr);
 
-    // Switches ttm.backup; throws machine::InfraError if the kernel reads back another mode.
-    void set_backup(const std::string& mode);
+    // Switches ttm.backup and ttm.restore ("auto", or "copy" to compare with); throws
+    // machine::InfraError if the kernel reads back another mode.
+    void set_backup(const std::string& mode, const std::string& restore = "auto");
 
     void create(std::span<const PlannedBuffer> buffers);
     void free_all();

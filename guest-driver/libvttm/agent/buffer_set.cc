@@ -204,6 +204,19 @@ std::uint64_t BufferSet::fill(const FillRequest& request, const Progress& progre
     return pages;
 }
 
+std::uint64_t BufferSet::make_resident(const IdSelection& ids, const Progress& progress) {
+    std::uint64_t pages = 0;
+    in_batches(resolve(ids), progress, [&](std::span<const std::uint32_t> batch) {
+        std::vector<StampRange> ranges;
+        for (const std::uint32_t id : batch) {
+            ranges.push_back(whole(id, 0, 0));
+            pages += ranges.back().pages;
+        }
+        run_split(ranges, [this](std::span<const StampRange> part) { gpu_.make_resident(part); });
+    });
+    return pages;
+}
+
 void BufferSet::verify_by_cpu(const StampRange& range, VerifyResult* result) {
     const auto view = gpu_.map(range.buffer);
     const std::byte* at = view->bytes().data();

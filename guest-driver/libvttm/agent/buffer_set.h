@@ -72,6 +72,9 @@ public:
     std::size_t free(const IdSelection& ids);
     std::uint64_t fill(const FillRequest& request, const Progress& progress);
     VerifyResult verify(const VerifyRequest& request, const Progress& progress);
+    // Brings the buffers back to where the device reaches them, without a look at their content.
+    // Returns the pages.
+    std::uint64_t make_resident(const IdSelection& ids, const Progress& progress);
 
     std::size_t size() const { return pages_.size(); }
 

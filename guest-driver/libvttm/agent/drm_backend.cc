@@ -120,6 +120,17 @@ std::vector<vttm_stamp_result> DrmBackend::verify(std::span<const StampRange> ra
     return found;
 }
 
+void DrmBackend::make_resident(std::span<const StampRange> ranges) {
+    PacketBuilder packets;
+    packets.nop();
+    const std::vector<std::uint32_t> used = handles(ranges);
+    Submission submission;
+    submission.engine = VTTM_ENGINE_COPY;
+    submission.packets = packets.dwords();
+    submission.buffers = used;
+    submit(device_, submission).wait();
+}
+
 std::unique_ptr<CpuView> DrmBackend::map(std::uint32_t id) {
     return std::make_unique<MappedView>(bound(id).buffer.map());
 }

@@ -18,6 +18,7 @@ public:
     void destroy(std::uint32_t id) override;
     void stamp(std::span<const StampRange> ranges) override;
     std::vector<vttm_stamp_result> verify(std::span<const StampRange> ranges) override;
+    void make_resident(std::span<const StampRange> ranges) override;
     std::unique_ptr<CpuView> map(std::uint32_t id) override;
 
 private:

@@ -47,6 +47,8 @@ public:
     // when it is done. ENOMEM or ENOSPC: they do not all fit now.
     virtual void stamp(std::span<const StampRange> ranges) = 0;
     virtual std::vector<vttm_stamp_result> verify(std::span<const StampRange> ranges) = 0;
+    // An empty job with these buffers: brings them to where the device reaches them. Same errors.
+    virtual void make_resident(std::span<const StampRange> ranges) = 0;
     virtual std::unique_ptr<CpuView> map(std::uint32_t id) = 0;
 
     // Ranges that one job may have.

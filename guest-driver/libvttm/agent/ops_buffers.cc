@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// buffers.create, buffers.fill, buffers.verify, buffers.free.
+// buffers.create, buffers.fill, buffers.verify, buffers.resident, buffers.free.
 #include <fmt/format.h>
 
 #include <array>
-#include <chrono>
 #include <limits>
 
 #include "guest-driver/libvttm/agent/op.h"
+#include "guest-driver/libvttm/agent/stopwatch.h"
 
 namespace vttm::guest {
 namespace {
@@ -14,18 +14,6 @@ namespace {
 constexpr std::uint64_t kMax32 = std::numeric_limits<std::uint32_t>::max();
 constexpr std::array<const char*, VTTM_STAMP_NUM_CLASSES> kClassNames = {
     "good", "zero", "stale", "foreign", "torn", "bitflip", "garbage"};
-
-class Stopwatch {
-public:
-    std::uint64_t ns() const {
-        return static_cast<std::uint64_t>(
-            std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start_).count());
-    }
-
-private:
-    using Clock = std::chrono::steady_clock;
-    Clock::time_point start_ = Clock::now();
-};
 
 Actor actor(const Request& request) {
     return request.choice("by", {"device", "cpu"}) == 0 ? Actor::kDevice : Actor::kCpu;
@@ -113,6 +101,14 @@ Reply verify(Context& context, const Request& request, Events& events) {
     return reply;
 }
 
+Reply resident(Context& context, const Request& request, Events& events) {
+    const Stopwatch watch;
+    Reply reply;
+    reply.members["pages"] = context.buffers().make_resident(request.ids(), reporter(events));
+    reply.members["ns"] = watch.ns();
+    return reply;
+}
+
 Reply free_buffers(Context& context, const Request& request, Events&) {
     Reply reply;
     reply.members["freed"] = context.buffers().free(request.ids());
@@ -123,6 +119,7 @@ constexpr std::array kOps = {
     Op{"buffers.create", create},
     Op{"buffers.fill", fill},
     Op{"buffers.verify", verify},
+    Op{"buffers.resident", resident},
     Op{"buffers.free", free_buffers},
 };
 

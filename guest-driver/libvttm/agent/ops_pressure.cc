@@ -7,6 +7,7 @@
 
 #include "guest-driver/libvttm/agent/hog_cgroup.h"
 #include "guest-driver/libvttm/agent/op.h"
+#include "guest-driver/libvttm/agent/stopwatch.h"
 
 namespace vttm::guest {
 namespace {
@@ -91,9 +92,11 @@ Reply scan(Context& context, const Request& request, Events&) {
         throw Error(ENODEV, "no shrinker of vttm in /sys/kernel/debug/shrinker");
     }
     const std::int64_t before = shrinkable(files, directory);
+    const Stopwatch watch;
     // memory cgroup inode (0: none), NUMA node, objects
     files.write(directory + "/scan", fmt::format("0 0 {}\n", pages));
     Reply reply;
+    reply.members["ns"] = watch.ns();
     reply.members["freed"] = std::max<std::int64_t>(before - shrinkable(files, directory), 0);
     return reply;
 }

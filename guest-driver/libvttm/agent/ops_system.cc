@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kAgentVersion = "0.1.0";
 constexpr std::string_view kBackup = "/sys/module/ttm/parameters/backup";
+constexpr std::string_view kRestore = "/sys/module/ttm/parameters/restore";
 constexpr std::int64_t kPageBytes = 4096;
 constexpr std::uint64_t kSyncDefaultMs = 60'000;
 constexpr std::uint64_t kSyncMaxMs = 600'000;
@@ -44,16 +45,26 @@ Reply hello(Context& context, const Request&, Events&) {
     return reply;
 }
 
-Reply backup_set(Context& context, const Request& request, Events&) {
-    const std::vector<std::string> modes = {"copy", "insert"};
-    const std::string& mode = modes[request.choice("mode", modes)];
-    context.files.write(kBackup, mode);
-    const std::string now = context.files.try_read_line(kBackup).value_or("");
-    if (now != mode) {
-        throw Error(EIO, fmt::format("ttm.backup is '{}' after '{}' was written", now, mode));
+// Writes a parameter of ttm.ko and returns what the kernel then reads back.
+std::string set_parameter(const SystemFiles& files, std::string_view path, const std::string& value) {
+    files.write(path, value);
+    const std::string now = files.try_read_line(path).value_or("");
+    if (now != value) {
+        throw Error(EIO, fmt::format("{} is '{}' after '{}' was written", path, now, value));
     }
+    return now;
+}
+
+Reply backup_set(Context& context, const Request& request, Events&) {
+    const std::vector<std::string> modes = {"copy", "insert", "swapcache"};
+    const std::vector<std::string> ways_back = {"auto", "copy"};
+    const std::string& mode = modes[request.choice("mode", modes)];
     Reply reply;
-    reply.members["mode"] = now;
+    reply.members["mode"] = set_parameter(context.files, kBackup, mode);
+    if (request.has("restore")) {
+        const std::string& restore = ways_back[request.choice("restore", ways_back)];
+        reply.members["restore"] = set_parameter(context.files, kRestore, restore);
+    }
     return reply;
 }
 

@@ -28,6 +28,7 @@ class Request {
 public:
     explicit Request(const nlohmann::json& members) : members_(members) {}
 
+    bool has(const char* name) const { return members_.contains(name); }
     std::string text(const char* name) const;
     bool flag(const char* name, bool missing) const;
     std::uint64_t number(const char* name, std::uint64_t min, std::uint64_t max) const;

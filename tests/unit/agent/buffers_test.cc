@@ -48,6 +48,21 @@ protected:
     }
 };
 
+TEST_F(BuffersTest, ResidentRunsEmptyJobsOverAllBuffersInBatches) {
+    start();
+    create({buffer(1, 48u << 20), buffer(2, 48u << 20), buffer(3, 4096)});
+    gpu.job_bytes.clear();
+    const json answer = call_ok({{"op", "buffers.resident"}, {"ids", "all"}});
+    EXPECT_EQ(answer.at("pages"), 2 * 12288 + 1);
+    EXPECT_TRUE(answer.at("ns").is_number_unsigned());
+    EXPECT_EQ(gpu.job_bytes, (std::vector<std::uint64_t>{48u << 20, (48u << 20) + 4096}));
+    gpu.job_bytes.clear();
+    gpu.fits_bytes = 48u << 20;  // the second batch fits in halves only
+    call_ok({{"op", "buffers.resident"}, {"ids", "all"}});
+    EXPECT_EQ(gpu.job_bytes, (std::vector<std::uint64_t>{48u << 20, 48u << 20, 4096}));
+    call_error({{"op", "buffers.resident"}, {"ids", {7}}}, ENOENT);
+}
+
 TEST_F(BuffersTest, FilledByEitherFoundGoodByBoth) {
     start();
     create({buffer(1, 4096), buffer(2, 100'000), buffer(3, 16u << 20, "vram")});

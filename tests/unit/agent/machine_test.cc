@@ -161,6 +161,13 @@ TEST_F(MachineTest, BackupIsSetAndReadBack) {
     EXPECT_EQ(get("/sys/module/ttm/parameters/backup"), "insert");
     call_error({{"op", "backup.set"}, {"mode", "tape"}}, EINVAL);
     call_error({{"op", "backup.set"}}, EINVAL);
+    // The way back is set only if it is named.
+    call_error({{"op", "backup.set"}, {"mode", "insert"}, {"restore", "copy"}}, ENOENT);
+    put("/sys/module/ttm/parameters/restore", "auto\n");
+    EXPECT_EQ(call_ok({{"op", "backup.set"}, {"mode", "swapcache"}, {"restore", "copy"}}).at("restore"),
+              "copy");
+    EXPECT_EQ(get("/sys/module/ttm/parameters/restore"), "copy");
+    call_error({{"op", "backup.set"}, {"mode", "insert"}, {"restore", "guess"}}, EINVAL);
     // A kernel that takes the word and stays with its own.
     std::filesystem::remove(root / "sys/module/ttm/parameters/backup");
     std::filesystem::create_symlink("/dev/null", root / "sys/module/ttm/parameters/backup");

@@ -115,8 +115,8 @@ TEST_F(ProtocolTest, EveryMutatedLineGetsOneAnswer) {
 
 TEST_F(ProtocolTest, EveryDocumentedOpIsInTheTable) {
     for (const char* name :
-         {"hello", "backup.set", "buffers.create", "buffers.fill", "buffers.verify", "buffers.free",
-          "placement", "counters", "pressure.hog", "pressure.release", "pressure.reclaim",
+         {"hello", "backup.set", "buffers.create", "buffers.fill", "buffers.verify", "buffers.resident",
+          "buffers.free", "placement", "counters", "pressure.hog", "pressure.release", "pressure.reclaim",
           "pressure.memcg", "shrinker.scan", "sync", "exec", "kunit", "fault", "poweroff"}) {
         EXPECT_NE(find_op(name), nullptr) << name;
     }

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Figures of `./vttm compare`: medians, paired ratios, verdict, tables.
+#include "host-backend/cli/compare/figures.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace vttm::cli {
+namespace {
+
+using report::ExitCode;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const Way kCopy{"copy", "copy"};
+const Way kInsert{"insert", "auto"};
+
+MemoryRound round_of(const Way& way, std::uint64_t out_ns, std::uint64_t in_ns) {
+    MemoryRound r{.way = way, .pages = 512, .pages_out = 512, .out_ns = out_ns, .in_ns = in_ns};
+    r.out[way.backup == "copy" ? "copied_pages" : "inserted_pages"] = 512;
+    return r;
+}
+
+Comparison good() {
+    Comparison c;
+    c.ways = {kCopy, kInsert};
+    c.buffers = 1;
+    c.buffer_bytes = 2 << 20;
+    c.kernel_release = "7.3.4";
+    c.accelerator = "tcg";
+    c.memory = {round_of(kCopy, 4'000'000, 2'000'000), round_of(kInsert, 200'000, 100'000)};
+    c.disk = {{.way = kCopy, .pages = 512, .pages_on_disk = 512},
+              {.way = kInsert, .pages = 512, .pages_on_disk = 512, .huge_groups = 1, .huge_unsplit = 1}};
+    c.wear = {{.way = kCopy, .cycles = 100, .blocks_before = 200, .blocks_after = 100},
+              {.way = kInsert, .cycles = 100, .blocks_before = 200, .blocks_after = 199}};
+    c.full = {{.way = kInsert, .full_before = 0.9, .pages = 512, .pages_out = 512}};
+    c.edge = {{.way = kCopy, .hog_survived = true}, {.way = kInsert, .oom_kills = 1}};
+    return c;
+}
+
+ExitCode judged(const Comparison& c, std::vector<std::string>* why) {
+    why->clear();
+    return judge(c, why);
+}
+
+TEST(CompareFigures, MedianOfOddEvenAndNothing) {
+    EXPECT_EQ(median({3, 1, 2}), 2);
+    EXPECT_EQ(median({4, 1, 2, 3}), 2.5);
+    EXPECT_EQ(median({}), std::nullopt);
+}
+
+TEST(CompareFigures, RatiosArePairedByRound) {
+    // The machine is ten times slower in the second round: the ratio is not.
+    std::vector<MemoryRound> rounds = {round_of(kCopy, 1000, 1), round_of(kInsert, 100, 1),
+                                       round_of(kCopy, 10000, 1), round_of(kInsert, 1000, 1)};
+    EXPECT_NEAR(*paired_ratio(rounds, kInsert, kCopy, ms_per_mib_out), 0.1, 1e-9);
+    rounds.push_back(round_of(kCopy, 5, 1));  // a round without its partner does not count
+    EXPECT_NEAR(*paired_ratio(rounds, kInsert, kCopy, ms_per_mib_out), 0.1, 1e-9);
+    rounds[0].pages_out = 0;  // nor one in which nothing went out
+    EXPECT_NEAR(*paired_ratio(rounds, kInsert, kCopy, ms_per_mib_out), 0.1, 1e-9);
+    EXPECT_EQ(paired_ratio(rounds, kInsert, Way{"swapcache", "auto"}, ms_per_mib_out), std::nullopt);
+}
+
+TEST(CompareFigures, TimePerMibIsOfWhatWentOut) {
+    MemoryRound r = round_of(kCopy, 4'000'000, 1'000'000);
+    EXPECT_DOUBLE_EQ(ms_per_mib_out(r), 2.0);  // 512 pages = 2 MiB in 4 ms
+    EXPECT_DOUBLE_EQ(ms_per_mib_in(r), 0.5);
+    r.pages_out = 0;
+    EXPECT_EQ(ms_per_mib_out(r), 0);
+}
+
+TEST(CompareFigures, GoodFiguresPass) {
+    std::vector<std::string> why;
+    EXPECT_EQ(judged(good(), &why), ExitCode::kPass);
+    EXPECT_TRUE(why.empty());
+}
+
+TEST(CompareFigures, ABadPageAnywhereIsAContentFailure) {
+    std::vector<std::string> why;
+    Comparison c = good();
+    c.memory[1].bad = 3;
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    EXPECT_THAT(why, ElementsAre("insert, to memory and back: 3 bad pages"));
+    c = good(), c.disk[0].bad = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    c = good(), c.wear[0].bad = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    c = good(), c.full[0].bad = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    c = good(), c.edge[0].bad = 1;
+    c.memory[1].out["copied_pages"] = 9;  // the lighter reason does not hide the heavier one
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    EXPECT_THAT(why, ElementsAre("copy/copy, hardly any memory: 1 bad pages"));
+}
+
+TEST(CompareFigures, AWayThatDidNotDoWhatItsNameSaysIsInconclusive) {
+    std::vector<std::string> why;
+    Comparison c = good();
+    c.memory[1].out["copied_pages"] = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    EXPECT_THAT(why, ElementsAre("insert: copied 1 pages out"));
+    c = good(), c.memory[0].out["copied_pages"] = 511;
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    c = good(), c.memory[1].pages_out = 500;
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    c = good(), c.disk[1].pages_on_disk = 100;
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    c = good(), c.edge[1].error = "the agent is gone";
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+}
+
+TEST(CompareFigures, TablesHaveAColumnPerWayAndSayThatTcgIsNoHardware) {
+    const std::string text = to_markdown(good());
+    EXPECT_THAT(text, HasSubstr("tcg (emulated: ratios and counts count, times do not)"));
+    EXPECT_THAT(text, HasSubstr("| to memory and back | copy/copy | insert |"));
+    EXPECT_THAT(text, HasSubstr("| out, times `copy/copy` | 1.000 | 0.050 |"));
+    EXPECT_THAT(text, HasSubstr("| left | 50.0 % | 99.5 % |"));
+    EXPECT_THAT(text, HasSubstr("| 90.0 % | insert | 512 of 512 |"));
+    EXPECT_THAT(text, HasSubstr("| runs with an OOM kill | 0 | 1 |"));
+    EXPECT_EQ(text.back(), '\n');
+}
+
+TEST(CompareFigures, JsonHasEachRoundWithItsCounters) {
+    const nlohmann::json j = to_json(good());
+    EXPECT_EQ(j.at("memory").size(), 2u);
+    EXPECT_EQ(j.at("memory")[1].at("way").at("backup"), "insert");
+    EXPECT_EQ(j.at("memory")[1].at("out").at("inserted_pages"), 512);
+    EXPECT_EQ(j.at("wear")[0].at("blocks_after"), 100);
+    EXPECT_EQ(j.at("edge")[1].at("oom_kills"), 1);
+}
+
+}  // namespace
+}  // namespace vttm::cli
