@@ -87,7 +87,10 @@ std::string memory_table(const Comparison& c) {
     med("allocations split", [](const MemoryRound& r) { return counter(r.out, "split_folios"); });
     med("fallbacks to another backup",
         [](const MemoryRound& r) { return counters(r.out, "insert_fallback") + counters(r.out, "swapcache_fallback"); });
-    med("pages copied back", [](const MemoryRound& r) { return counter(r.in, "restored_pages"); });
+    med("pages copied back",
+        [](const MemoryRound& r) { return counter(r.in, "restored_copied_pages"); });
+    med("folios taken back whole",
+        [](const MemoryRound& r) { return counters(r.in, "restored_in_place_order"); });
     med("ms per MiB out", [](const MemoryRound& r) { return ms_per_mib_out(r); }, "{:.3f}");
     med("ms per MiB in", [](const MemoryRound& r) { return ms_per_mib_in(r); }, "{:.3f}");
     t.row("out, times `" + first.label() + "`", [&](const Way& w) {
@@ -113,7 +116,9 @@ std::string disk_table(const Comparison& c) {
     med("of these unsplit", [](const DiskRound& r) { return r.huge_unsplit; });
     med("thp_swpout", [](const DiskRound& r) { return counter(r.out, "thp_swpout"); });
     med("thp_swpout_fallback", [](const DiskRound& r) { return counter(r.out, "thp_swpout_fallback"); });
-    med("pages copied back", [](const DiskRound& r) { return counter(r.in, "restored_pages"); });
+    med("pages copied back", [](const DiskRound& r) { return counter(r.in, "restored_copied_pages"); });
+    med("folios read back whole",
+        [](const DiskRound& r) { return counters(r.in, "restored_swapin_order"); });
     med("ms per MiB out", [](const DiskRound& r) {
         return ms_per_mib(static_cast<std::uint64_t>(r.out_seconds * 1e9), r.pages_on_disk);
     }, "{:.2f}");
