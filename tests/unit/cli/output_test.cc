@@ -105,6 +105,20 @@ TEST(Output, FullStandardOutput) {
     std::filesystem::remove(json);
 }
 
+TEST(Output, TheLastLineOfTestsIsTheSameWithSkips) {
+    test::TinyFilesystem dir;
+    const File out(std::tmpfile());
+    report::TestResults some = tests(0);
+    some.cases.push_back({.suite = "s", .name = "not_here", .status = report::TestStatus::kSkipped,
+                          .message = "why"});
+    EXPECT_EQ(publish_tests(some, std::nullopt, dir.dir() / "results", out.get()), ExitCode::kPass);
+    std::rewind(out.get());
+    std::string text(4096, '\0');
+    text.resize(std::fread(text.data(), 1, text.size(), out.get()));
+    EXPECT_TRUE(text.ends_with("\n1 skipped\n1 passed, 0 failed\n")) << text;
+    std::filesystem::remove_all(dir.dir() / "results");
+}
+
 TEST(Output, WritesTableAndReport) {
     test::TinyFilesystem dir;
     const File out(std::tmpfile());
