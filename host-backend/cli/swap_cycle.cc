@@ -21,8 +21,8 @@ double seconds_since(Session::Clock::time_point begin) {
     return std::chrono::duration<double>(Session::Clock::now() - begin).count();
 }
 
-// What must be back where it was once the buffers are freed. The tolerances are for the guest's own
-// small processes: a page of theirs may lie in swap or tmpfs.
+// What must be back where it was once the buffers are freed. Only swap has a tolerance: pages of the
+// guest's own small processes may stay there.
 struct Account {
     const char* name;
     const char* unit;
@@ -31,7 +31,7 @@ struct Account {
 constexpr Account kAccounts[] = {
     {"vttm.buffers", "", 0},        {"vttm.buffer_bytes", "bytes", 0},
     {"vttm.mappings", "", 0},       {"vttm.shrinkable_pages", "pages", 0},
-    {"nr_gpu_active", "pages", 0},  {"nr_shmem", "pages", 16},
+    {"nr_gpu_active", "pages", 0},  {"nr_shmem", "pages", 0},
     {"swap_used", "pages", 256},
 };
 // Those of the hog's memory cgroup, which is there only once a hog was. The kernel charges in advance
@@ -112,6 +112,13 @@ std::optional<std::int64_t> foreign_charge(const oracle::Counters& levels, std::
         charged += sign * it->second;
     }
     return std::max<std::int64_t>(charged - static_cast<std::int64_t>(held_mib * kMiB), 0);
+}
+
+void raise_levels(oracle::Counters& levels, const oracle::Counters& now) {
+    for (const auto& [name, value] : now) {
+        const auto level = levels.try_emplace(name, value).first;
+        level->second = name.starts_with("nr_gpu_") ? std::max(level->second, value) : value;
+    }
 }
 
 std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
@@ -211,6 +218,7 @@ void SwapCycle::sample() {
     oracle::SwapWitness swap(session_.ledger(), session_.swap_fd());
     tracker_.sample(filled_now(claim), ram, session_.log(), &swap);
     result_.swapped_share = claim.gtt_swap_share(session_.ledger());
+    raise_levels(result_.levels, session_.counters());
 }
 
 bool SwapCycle::limit_met() {
@@ -254,7 +262,7 @@ void SwapCycle::press() {
         progress_.note(fmt::format("{}: only {:.1f} % of the GTT pages went to swap",
                                    label("pressure"), 100 * result_.swapped_share));
     result_.seconds_out = seconds_since(out_begin_);
-    result_.levels = session_.counters();
+    raise_levels(result_.levels, session_.counters());
     if (limit) note_foreign_charge(hog.held_mib());
     look();
     if (limit) limit->release();

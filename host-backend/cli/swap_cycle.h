@@ -29,7 +29,7 @@ public:
     // Grows a memory hog until the wanted share of GTT pages is claimed in swap, and until the hog has
     // met the limit of its memory cgroup, if the scenario sets one.
     void press();
-    // The host looks: claims, all of RAM, the swap file. Ends the pressure.
+    // The host looks: claims, all of RAM, the swap file. press() calls it while the hog still presses.
     void look();
     // Device, then CPU, read everything; which brings it back.
     void verify();
@@ -85,6 +85,9 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
 // Bytes charged to the hog's memory cgroup beyond the MiB that the hog holds: somebody else's pages,
 // in RAM or in swap. Nothing if the counters of the cgroup are missing.
 std::optional<std::int64_t> foreign_charge(const oracle::Counters& levels, std::uint64_t held_mib);
+
+// Takes over what the guest counts now, but of nr_gpu_* keeps the highest that was seen.
+void raise_levels(oracle::Counters& levels, const oracle::Counters& now);
 
 // What must be back where it was once the buffers are freed.
 std::vector<oracle::Balance> take_balances(const oracle::Counters& before,

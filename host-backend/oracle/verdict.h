@@ -56,7 +56,7 @@ struct CycleResult {
     std::uint64_t leftovers = 0;      // older generations in RAM
     std::uint64_t strays = 0;         // content of freed buffers in RAM
     Counters counters;                // deltas over the cycle
-    Counters levels;                  // values at the peak of pressure (nr_gpu_active, ...)
+    Counters levels;                  // values at the end of the pressure; nr_gpu_*: the highest sampled
     std::vector<Balance> balances;    // empty if the buffers were not freed in this cycle
     double seconds_out = 0, seconds_in = 0;
     std::uint64_t bytes_out = 0, bytes_in = 0;

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "host-backend/report/test_results.h"
-#include "host-backend/report/xml_reader.h"
 
 namespace vttm::report {
 namespace {
@@ -51,67 +50,6 @@ void check_totals(const TestResults& r, std::uint64_t failures, std::string_view
 }
 
 }  // namespace
-
-TestResults parse_gtest_xml(std::string_view text) {
-    XmlReader xml(text);
-    TestResults out;
-    TestCase current;
-    bool in_case = false, run = false, seen_root = false;
-    std::string suite;
-    std::uint64_t failures = 0;
-    bool take_text = false;
-    for (;;) {
-        switch (xml.next()) {
-            case XmlReader::Event::kDone:
-                if (!seen_root) throw ParseError("not a GoogleTest XML file");
-                check_totals(out, failures, "GoogleTest XML");
-                return out;
-            case XmlReader::Event::kStart:
-                take_text = false;
-                if (!seen_root) {
-                    if (xml.name() != "testsuites") {
-                        throw ParseError("not a GoogleTest XML file: its root is " + xml.name());
-                    }
-                    seen_root = true;
-                    failures = std::strtoull(xml.attribute("failures", "0").c_str(), nullptr, 10) +
-                               std::strtoull(xml.attribute("errors", "0").c_str(), nullptr, 10);
-                } else if (xml.name() == "testsuite") {
-                    suite = xml.attribute("name");
-                } else if (xml.name() == "testcase") {
-                    current = {};
-                    current.suite = suite;
-                    current.name = xml.attribute("name");
-                    current.seconds = seconds_from(xml.attribute("time"));
-                    in_case = true;
-                    run = xml.attribute("status", "run") == "run" &&
-                          xml.attribute("result", "completed") != "suppressed";
-                    if (xml.attribute("result") == "skipped") {
-                        current.status = TestStatus::kSkipped;
-                    }
-                } else if (in_case && xml.name() == "failure") {
-                    current.status = TestStatus::kFailed;
-                    // The text repeats the attribute, with the file and line before it.
-                    take_text = true;
-                } else if (in_case && xml.name() == "skipped") {
-                    if (current.status != TestStatus::kFailed) {
-                        current.status = TestStatus::kSkipped;
-                    }
-                    add_line(current.message, xml.attribute("message"));
-                }
-                break;
-            case XmlReader::Event::kText:
-                if (take_text) add_line(current.message, xml.text());
-                break;
-            case XmlReader::Event::kEnd:
-                take_text = false;
-                if (xml.name() == "testcase" && in_case) {
-                    in_case = false;
-                    if (run) out.cases.push_back(std::move(current));
-                }
-                break;
-        }
-    }
-}
 
 TestResults parse_gtest_json(std::string_view text) {
     const json root = json::parse(text, nullptr, false);

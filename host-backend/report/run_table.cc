@@ -178,6 +178,11 @@ std::string main_table(const std::vector<BackupSummary>& columns, bool tcg) {
         t.row(std::string(name) + " (peak)",
               [name](const BackupSummary& s) { return counter(s.levels, name); });
     }
+    const auto foreign = [](const BackupSummary& s) { return s.levels.contains("memcg.foreign_bytes"); };
+    if (t.any(foreign)) {
+        t.row("bytes of others charged to the hog's cgroup",
+              [](const BackupSummary& s) { return counter(s.levels, "memcg.foreign_bytes"); });
+    }
     t.gap();
     const std::string note = tcg ? " *" : "";
     t.row("ms per MiB out" + note, [](const BackupSummary& s) {
@@ -211,13 +216,16 @@ void list_bad(std::string& out, const RunReport& run, const TableStyle& style) {
 }
 
 void list_balances(std::string& out, const RunReport& run, const TableStyle& style) {
-    std::string lines;
+    std::string uneven, within;
     for (const oracle::Balance& b : run.balances) {
-        if (b.even()) continue;
-        lines += fmt::format("  {}: {} before, {} after {} (tolerance {})\n", b.name, b.before,
-                             b.after, b.unit, b.tolerance);
+        if (b.even() && b.before == b.after) continue;
+        (b.even() ? within : uneven) +=
+            fmt::format("  {}: {} before, {} after {} (tolerance {})\n", b.name, b.before, b.after,
+                        b.unit, b.tolerance);
     }
-    if (!lines.empty()) out += paint("\nNot given back:\n", kRed, style) + lines;
+    // Said, too: a leak that is smaller than the tolerance looks the same.
+    if (!within.empty()) out += "\nNot exactly as before, but within the tolerance:\n" + within;
+    if (!uneven.empty()) out += paint("\nNot given back:\n", kRed, style) + uneven;
 }
 
 }  // namespace

@@ -41,9 +41,8 @@ public:
     using std::runtime_error::runtime_error;
 };
 
-// GoogleTest's --gtest_output=xml: and =json: files. Disabled tests ("notrun") are left out. Throw
-// ParseError for text that is not such a file, and for one with no end (a crash half way).
-TestResults parse_gtest_xml(std::string_view text);
+// GoogleTest's --gtest_output=json: file. Disabled tests ("NOTRUN") are left out. Throws ParseError
+// for text that is not such a file, and for one with no end (a crash half way).
 TestResults parse_gtest_json(std::string_view text);
 
 // KTAP / TAP as KUnit prints it (nested; kernel log time stamps at line starts are taken off) and

@@ -93,6 +93,15 @@ void check(report::TestResults& results, const std::string& name, const std::str
                                       why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
 }
 
+// All GTT buffers are filled one portion at a time before anything presses, so the highest level of
+// the cycle is above that of the pressed guest.
+std::string peak_missed(const oracle::CycleResult& seen, std::uint64_t pages) {
+    const auto level = seen.levels.find("nr_gpu_active");
+    const std::int64_t peak = level == seen.levels.end() ? -1 : level->second;
+    if (peak >= static_cast<std::int64_t>(pages)) return "";
+    return fmt::format("nr_gpu_active is {} at its peak, but {} pages of buffers were in RAM", peak, pages);
+}
+
 class SelfTest {
 public:
     SelfTest(Session& session, SwapCycle& cycle) : session_(session), cycle_(cycle) {}
@@ -115,6 +124,7 @@ public:
             check(results, f.name, why);
         }
         const std::set<PageId> planted = planted_pages();
+        check(results, "gpu_pages_peak_is_their_highest", peak_missed(seen, session_.ledger().pages(oracle::Domain::kGtt)));
         check(results, "nothing_else_is_bad",
               invented(host.report, planted) + invented(seen.device, planted) +
                   invented(seen.cpu, planted));

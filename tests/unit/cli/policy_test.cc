@@ -44,6 +44,15 @@ bool all_even(const std::vector<oracle::Balance>& balances) {
     return std::all_of(balances.begin(), balances.end(), [](const auto& b) { return b.even(); });
 }
 
+TEST(RaiseLevels, KeepsTheHighestOfTheGpusPagesAndTheLastOfAllElse) {
+    oracle::Counters levels;
+    raise_levels(levels, {{"nr_gpu_active", 5}, {"nr_gpu_reclaim", 0}, {"nr_shmem", 9}});
+    raise_levels(levels, {{"nr_gpu_active", 8}, {"nr_gpu_reclaim", 3}, {"nr_shmem", 20}});
+    raise_levels(levels, {{"nr_gpu_active", 2}, {"nr_gpu_reclaim", 1}, {"nr_shmem", 10}, {"late", 1}});
+    EXPECT_EQ(levels, (oracle::Counters{{"late", 1}, {"nr_gpu_active", 8}, {"nr_gpu_reclaim", 3},
+                                        {"nr_shmem", 10}}));
+}
+
 TEST(TakeBalances, EachAccountCanFail) {
     const oracle::Counters before = even();
     EXPECT_TRUE(all_even(take_balances(before, before)));
@@ -57,7 +66,7 @@ TEST(TakeBalances, EachAccountCanFail) {
 
 TEST(TakeBalances, WhatBelongsToTheDriverHasNoTolerance) {
     for (const char* name : {"vttm.buffers", "vttm.buffer_bytes", "vttm.mappings",
-                             "vttm.shrinkable_pages", "nr_gpu_active"}) {
+                             "vttm.shrinkable_pages", "nr_gpu_active", "nr_shmem"}) {
         oracle::Counters after = even();
         after[name] += 1;
         EXPECT_FALSE(all_even(take_balances(even(), after))) << name;

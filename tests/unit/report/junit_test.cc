@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "host-backend/report/test_results.h"
-#include "host-backend/report/xml_reader.h"
+#include "tests/unit/report/xml_reader.h"
 
 namespace vttm::report {
 namespace {

@@ -122,8 +122,28 @@ TEST(Table, ListsBadPagesByClassAndByName) {
 TEST(Table, ListsWhatWasNotGivenBack) {
     RunReport run = sample_run();
     run.balances = {{"shmem", "pages", 10, 10, 0}, {"swap", "bytes", 0, 4096, 0}};
-    EXPECT_THAT(table(run),
-                AllOf(HasSubstr("swap: 0 before, 4096 after bytes"), Not(HasSubstr("shmem: "))));
+    EXPECT_THAT(table(run), AllOf(HasSubstr("Not given back:\n  swap: 0 before, 4096 after bytes"),
+                                  Not(HasSubstr("shmem: ")), Not(HasSubstr("within"))));
+}
+
+TEST(Table, NamesTheToleranceThatABalanceNeeded) {
+    RunReport run = sample_run();
+    run.balances = {{"shmem", "pages", 10, 10, 0}, {"swap", "pages", 0, 87, 256}};
+    EXPECT_THAT(table(run), AllOf(HasSubstr("within the tolerance:\n  swap: 0 before, 87 after pages "
+                                            "(tolerance 256)\n"),
+                                  Not(HasSubstr("Not given back")), Not(HasSubstr("shmem: "))));
+}
+
+TEST(Table, SaysWhatALimitedCgroupIsChargedForOthers) {
+    RunReport run = sample_run();
+    EXPECT_THAT(table(run), Not(HasSubstr("charged to the hog's cgroup")));
+    run.cycles[0].result.levels["memcg.foreign_bytes"] = 5000;
+    run.cycles[1].result.levels["memcg.foreign_bytes"] = 70000;
+    run.cycles[2].result.levels["memcg.foreign_bytes"] = 0;
+    EXPECT_THAT(table(run), ContainsRegex("bytes of others charged to the hog's cgroup +70 000 +0\n"));
+    const auto j = to_json(run);
+    EXPECT_EQ(j["cycles"][0]["levels"]["memcg.foreign_bytes"], 5000);
+    EXPECT_EQ(j["backups"][0]["levels"]["memcg.foreign_bytes"], 70000);
 }
 
 TEST(Table, SaysSoWhenStaleUsesAndStraysOccurred) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "host-backend/report/xml_reader.h"
+#include "tests/unit/report/xml_reader.h"
 
 #include <gtest/gtest.h>
 

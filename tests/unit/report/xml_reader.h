@@ -8,7 +8,7 @@
 
 namespace vttm::report {
 
-// Reads XML as test tools write it, in one pass: elements, attributes, text, CDATA, comments,
+// Checks the JUnit XML that is written. Reads XML as test tools write it, in one pass: elements, attributes, text, CDATA, comments,
 // declarations, the five named entities and numeric ones. No DTDs, no namespaces.
 class XmlReader {
 public:
