@@ -42,7 +42,8 @@ protected:
         const std::string line = std::string(std::getenv("VTTM_CLI")) + " --vm " + vm_.string() +
                                  " --source-root " + std::getenv("VTTM_SOURCE_ROOT") + " " + arguments;
         return run_subprocess({.argv = {"sh", "-c", line},
-                               .env = {"VTTM_CACHE=" + (dir_ / "cache").string()},
+                               .env = {"VTTM_CACHE=" + (dir_ / "cache").string(),
+                                       "PATH=" + (dir_ / "bin").string() + ":" + std::getenv("PATH")},
                                .timeout = std::chrono::seconds(60),
                                .on_line = [&](std::string_view l) { output_.append(l).append("\n"); }})
             .status;
@@ -92,6 +93,29 @@ TEST_F(ProgramTest, OptionsComeOverTheScenarioWhereverTheyStand) {
     EXPECT_EQ(report.at("scenario"), "swap-cycle");
     EXPECT_EQ(report.at("guest_ram_bytes"), 700u << 20);
     EXPECT_EQ(report.at("vram_bytes"), 256u << 20) << "from the scenario's file";
+}
+
+// Meson's own environment names the machine of its build, which need not be the one asked for.
+TEST_F(ProgramTest, TestsGetTheMachineThatWasNamed) {
+    const auto script = [&](const char* name, const std::string& text) {
+        const auto path = dir_ / "bin" / name;
+        std::filesystem::create_directories(path.parent_path());
+        std::ofstream(path) << "#!/bin/sh\n" << text;
+        std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+        return path;
+    };
+    const auto program = script("program", R"(env | grep '^VTTM_VM=' >")" + (dir_ / "told").string() +
+                                               R"("
+echo '{"testsuites":[{"name":"A","testsuite":[{"name":"t","status":"RUN"}]}]}' >"${GTEST_OUTPUT#json:}")");
+    std::ofstream(dir_ / "tests.json") << nlohmann::json::array(
+        {{{"name", "one"}, {"suite", {"vttm:vm"}}, {"cmd", {program.string()}},
+          {"env", {{"VTTM_VM", "/another/vm.json"}}}, {"timeout", 30}}});
+    script("meson", "cat '" + (dir_ / "tests.json").string() + "'");
+    EXPECT_EQ(vttm("test vm"), 0) << output_;
+    EXPECT_TRUE(output_.ends_with("\n1 passed, 0 failed\n")) << output_;
+    std::ifstream file(dir_ / "told");
+    const std::string told{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_EQ(told, "VTTM_VM=" + vm_.string() + "\n");
 }
 
 TEST_F(ProgramTest, AFullDiskIs12) {
