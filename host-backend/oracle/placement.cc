@@ -213,12 +213,4 @@ double Placement::gtt_swap_share(const Ledger& ledger) const {
     return summary(ledger, Domain::kGtt).swap_share();
 }
 
-std::vector<std::uint32_t> Placement::unknown_buffers(const Ledger& ledger) const {
-    std::vector<std::uint32_t> out;
-    for (const auto& [id, b] : buffers_) {
-        if (!ledger.find(id)) out.push_back(id);
-    }
-    return out;
-}
-
 }  // namespace vttm::oracle

@@ -74,7 +74,6 @@ public:
     // kNone for a page that is not claimed.
     Place find(PageId id) const;
 
-    bool has_buffer(std::uint32_t id) const { return buffers_.contains(id); }
     std::uint64_t pages(std::uint32_t id) const;  // 0 if unknown
     // Sorted by first page, without gaps being filled; nullptr if unknown.
     const std::vector<PlacementRun>* runs(std::uint32_t id) const;
@@ -85,9 +84,6 @@ public:
     PlacementSummary summary(const Ledger& ledger, Domain domain) const;
     // Fraction (0..1) of GTT-domain pages that are claimed in swap (kind swap).
     double gtt_swap_share(const Ledger& ledger) const;
-
-    // Ids that the guest lists and the ledger does not know (freed, or never made).
-    std::vector<std::uint32_t> unknown_buffers(const Ledger& ledger) const;
 
 private:
     struct Buffer {

@@ -103,16 +103,4 @@ void MemcgLimit::release() {
     call(agent_, config_.limit, "pressure.memcg", {{"limit_mib", 0}});
 }
 
-Step RootReclaim::step() {
-    const json reply = call(agent_, config_.limit, "pressure.reclaim",
-                            {{"mib", config_.step_mib}, {"memcg", config_.memcg}});
-    return {.progressed = flag(reply, "reclaimed"), .amount = config_.step_mib, .killed = false};
-}
-
-Step ShrinkerScan::step() {
-    const json reply = call(agent_, config_.limit, "shrinker.scan", {{"pages", config_.pages}});
-    const std::uint64_t freed = number(reply, "freed", 0);
-    return {.progressed = freed > 0, .amount = freed, .killed = false};
-}
-
 }  // namespace vttm::pressure

@@ -68,42 +68,4 @@ private:
     std::uint64_t limit_mib_ = 0;  // 0: none set
 };
 
-// Proactive reclaim through memory.reclaim, of the root cgroup or of the hog's. Amounts in MiB
-// asked.
-class RootReclaim final : public Injector {
-public:
-    struct Config {
-        std::uint64_t step_mib = 64;
-        bool memcg = false;  // the hog's cgroup instead of the root
-        CallLimit limit = {};
-    };
-    RootReclaim(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
-
-    std::string name() const override { return config_.memcg ? "memcg-reclaim" : "root-reclaim"; }
-    Step step() override;  // progressed: the kernel reclaimed all that was asked
-    void release() override {}
-
-private:
-    machine::AgentClient& agent_;
-    Config config_;
-};
-
-// Runs vttm's shrinker alone, through debugfs. Amounts in pages freed.
-class ShrinkerScan final : public Injector {
-public:
-    struct Config {
-        std::uint64_t pages = 2048;  // to scan per step
-        CallLimit limit = {};
-    };
-    ShrinkerScan(machine::AgentClient& agent, Config config) : agent_(agent), config_(config) {}
-
-    std::string name() const override { return "shrinker-scan"; }
-    Step step() override;  // progressed: at least one page was freed
-    void release() override {}
-
-private:
-    machine::AgentClient& agent_;
-    Config config_;
-};
-
 }  // namespace vttm::pressure

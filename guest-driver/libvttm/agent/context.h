@@ -46,7 +46,6 @@ public:
         return *buffers_;
     }
     // True while the device file is open; it pins the module.
-    bool gpu_open() const { return gpu_ != nullptr; }
     // Closes the device file if no buffer is left, so that the module may be unloaded.
     void release_idle_gpu() {
         if (buffers_ == nullptr || buffers_->size() == 0) {

@@ -34,8 +34,6 @@ class PressureTest : public testing::Test {
             return ok(r, {{"held_mib", held}, {"killed", killed}});
         }
         if (op == "pressure.release") held = 0;
-        if (op == "pressure.reclaim") return ok(r, {{"reclaimed", requests.size() < 3}});
-        if (op == "shrinker.scan") return ok(r, {{"freed", requests.size() < 3 ? 512 : 0}});
         return ok(r);
     }
     std::vector<json> of(const std::string& op) const {
@@ -120,23 +118,18 @@ TEST_F(PressureTest, NoCallWaitsBeyondTheScenariosEnd) {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
     const CallLimit limit{.until = begin + std::chrono::milliseconds(300)};
-    for (const char* op : {"pressure.hog", "pressure.memcg", "pressure.reclaim", "shrinker.scan"}) {
+    for (const char* op : {"pressure.hog", "pressure.memcg"}) {
         deaf = op;
         AnonymousHog hog(client, {.limit = limit});
         MemcgLimit memcg(client, {.limit = limit});
-        RootReclaim reclaim(client, {.limit = limit});
-        ShrinkerScan scan(client, {.limit = limit});
-        Injector* injector = deaf == "pressure.hog"      ? static_cast<Injector*>(&hog)
-                             : deaf == "pressure.memcg"  ? static_cast<Injector*>(&memcg)
-                             : deaf == "pressure.reclaim" ? static_cast<Injector*>(&reclaim)
-                                                          : static_cast<Injector*>(&scan);
+        Injector* injector = deaf == "pressure.hog" ? static_cast<Injector*>(&hog) : &memcg;
         EXPECT_THROW(injector->step(), machine::Timeout) << op;
         deaf.clear();  // so that the destructors are answered
     }
     EXPECT_LT(Clock::now() - begin, std::chrono::seconds(5));
     // It is over: nothing is asked any more.
     const std::size_t asked = requests.size();
-    RootReclaim late(client, {.limit = limit});
+    MemcgLimit late(client, {.limit = limit});
     EXPECT_THROW(late.step(), machine::Timeout);
     EXPECT_EQ(requests.size(), asked);
 }
@@ -170,17 +163,6 @@ TEST_F(PressureTest, MemcgLimitGoesDownToItsFloorAndBackToMax) {
     std::vector<std::uint64_t> limits;
     for (const json& r : of("pressure.memcg")) limits.push_back(r["limit_mib"]);
     EXPECT_EQ(limits, (std::vector<std::uint64_t>{100, 60, 30, 0}));
-}
-
-TEST_F(PressureTest, ReclaimAndScanEndWhenNothingIsLeft) {
-    RootReclaim reclaim(client, {.step_mib = 8, .memcg = true});
-    EXPECT_EQ(step_until(reclaim, [](const Step&) { return false; }, 10), Outcome::kExhausted);
-    EXPECT_EQ(requests.size(), 3u);
-    EXPECT_EQ(requests[0]["memcg"], true);
-    requests.clear();
-    ShrinkerScan scan(client, {.pages = 512});
-    EXPECT_EQ(step_until(scan, [](const Step&) { return false; }, 10), Outcome::kExhausted);
-    EXPECT_EQ(of("shrinker.scan").size(), 3u);
 }
 
 TEST_F(PressureTest, SenselessConfigurationsAreRefused) {

@@ -50,7 +50,6 @@ TEST(Placement, SummaryCountsWhatIsNotClaimed) {
     EXPECT_EQ(all[PlaceKind::kNone], 13u);
     EXPECT_EQ(all.total(), 26u);
     EXPECT_DOUBLE_EQ(p.gtt_swap_share(ledger), 5.0 / 20);
-    EXPECT_EQ(p.unknown_buffers(ledger), std::vector<std::uint32_t>{70});
     EXPECT_EQ(Placement().gtt_swap_share(Ledger(1)), 0.0);
 }
 
