@@ -156,34 +156,6 @@ static int vttm_submit_lock_retry(struct vttm_submit *submit, bool *alone)
 	return ret == -EBUSY || ret == -EDEADLK ? -ENOSPC : ret;
 }
 
-/* Queues the job and publishes its fence. All that may fail is done. */
-static u64 vttm_submit_push(struct vttm_submit *submit)
-{
-	struct vttm_queue *queue = submit->queue;
-	struct drm_sched_job *job = &submit->job->base;
-	struct dma_fence *fence, *old;
-	u64 seqno;
-	u32 i;
-
-	mutex_lock(&queue->lock);
-	drm_sched_job_arm(job);
-	fence = dma_fence_get(&job->s_fence->finished);
-	seqno = ++queue->seqno;
-	old = queue->fences[seqno % VTTM_QUEUE_WINDOW];
-	queue->fences[seqno % VTTM_QUEUE_WINDOW] = dma_fence_get(fence);
-	for (i = 0; i < submit->num_objs; i++)
-		dma_resv_add_fence(submit->objs[i]->resv, fence, DMA_RESV_USAGE_WRITE);
-	drm_sched_entity_push_job(job);
-	mutex_unlock(&queue->lock);
-	submit->job = NULL;
-
-	if (submit->syncobj_out)
-		drm_syncobj_replace_fence(submit->syncobj_out, fence);
-	dma_fence_put(old);
-	dma_fence_put(fence);
-	return seqno;
-}
-
 /* The window keeps results of the newest jobs only, so the oldest one there has to be done. */
 static int vttm_submit_throttle(struct vttm_queue *queue)
 {
@@ -199,7 +171,42 @@ static int vttm_submit_throttle(struct vttm_queue *queue)
 	return ret < 0 ? ret : 0;
 }
 
-static int vttm_submit_run(struct vttm_submit *submit, u64 *seqno)
+/*
+ * Queues the job and publishes its fence. All that may fail is done, but other threads may have
+ * filled the window since the throttle: then it returns false and has done nothing.
+ */
+static bool vttm_submit_push(struct vttm_submit *submit, u64 *seqno)
+{
+	struct vttm_queue *queue = submit->queue;
+	struct drm_sched_job *job = &submit->job->base;
+	struct dma_fence *fence, *old;
+	u32 i;
+
+	mutex_lock(&queue->lock);
+	old = queue->fences[(queue->seqno + 1) % VTTM_QUEUE_WINDOW];
+	if (old && !dma_fence_is_signaled(old)) {
+		mutex_unlock(&queue->lock);
+		return false;
+	}
+	drm_sched_job_arm(job);
+	fence = dma_fence_get(&job->s_fence->finished);
+	*seqno = ++queue->seqno;
+	queue->fences[*seqno % VTTM_QUEUE_WINDOW] = dma_fence_get(fence);
+	for (i = 0; i < submit->num_objs; i++)
+		dma_resv_add_fence(submit->objs[i]->resv, fence, DMA_RESV_USAGE_WRITE);
+	drm_sched_entity_push_job(job);
+	mutex_unlock(&queue->lock);
+	submit->job = NULL;
+
+	if (submit->syncobj_out)
+		drm_syncobj_replace_fence(submit->syncobj_out, fence);
+	dma_fence_put(old);
+	dma_fence_put(fence);
+	return true;
+}
+
+/* One attempt, behind the throttle; *pushed tells whether there still was room in the window. */
+static int vttm_submit_try(struct vttm_submit *submit, u64 *seqno, bool *pushed)
 {
 	struct drm_sched_job *job = &submit->job->base;
 	bool alone;
@@ -216,7 +223,7 @@ static int vttm_submit_run(struct vttm_submit *submit, u64 *seqno)
 	if (!ret) {
 		for (i = 0; i < submit->num_objs; i++)
 			vttm_vm_fill_bo(submit->vfile->vm, gem_to_vttm_bo(submit->objs[i]));
-		*seqno = vttm_submit_push(submit);
+		*pushed = vttm_submit_push(submit, seqno);
 	}
 
 	drm_exec_fini(&submit->exec);
@@ -224,6 +231,20 @@ static int vttm_submit_run(struct vttm_submit *submit, u64 *seqno)
 		up_write(&submit->vdev->validate_lock);
 	else
 		up_read(&submit->vdev->validate_lock);
+	return ret;
+}
+
+/* The wait for room in the window holds no lock: others may need the buffers meanwhile. */
+static int vttm_submit_run(struct vttm_submit *submit, u64 *seqno)
+{
+	bool pushed = false;
+	int ret;
+
+	do {
+		ret = vttm_submit_throttle(submit->queue);
+		if (!ret)
+			ret = vttm_submit_try(submit, seqno, &pushed);
+	} while (!ret && !pushed);
 	return ret;
 }
 
@@ -244,9 +265,7 @@ int vttm_submit_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 		return -ENODEV;
 
 	submit.queue = &vfile->queues[args->engine];
-	ret = vttm_submit_throttle(submit.queue);
-	if (!ret)
-		ret = vttm_submit_load(&submit, args, file);
+	ret = vttm_submit_load(&submit, args, file);
 	if (!ret)
 		ret = vttm_submit_run(&submit, &args->seqno);
 	vttm_submit_unload(&submit);

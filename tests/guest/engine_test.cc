@@ -2,7 +2,10 @@
 // COPY, FILL, STAMP_*: results, classes of bad pages, packets that the device refuses.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <thread>
+#include <vector>
 
 #include "tests/guest/guest_test.h"
 
@@ -140,6 +143,63 @@ TEST_F(EngineTest, JobsOfOneEngineRunInOrder) {
         EXPECT_EQ(job.result(0).error, 0) << "an earlier job must be done too";
     }
     EXPECT_EQ(count_unequal(buffer.buffer.map(), 50), 0u);
+}
+
+// WAIT knows the last kWindow jobs of a queue and says "done" of all older ones, so no submit may
+// return before the job that it pushes out of the window is done. Each job writes a word of its own
+// when it ends; the threads race for the slots of a full window.
+TEST_F(EngineTest, NoJobLeavesTheWindowUnfinished) {
+    constexpr std::uint64_t kWindow = 1024;
+    constexpr std::uint32_t kThreads = 4;
+    constexpr std::uint32_t kJobs = 1600;
+    for (std::uint32_t weight = 1;; weight *= 4) {
+        Gpu gpu;
+        const Gpu::Bound work = gpu.create(kMib, VTTM_DOMAIN_VRAM);
+        const Gpu::Bound words = gpu.create(2 * kPage);
+        gpu.fill(words, 0);
+        const Mapping mapping = words.buffer.map();
+        const auto word = [&](std::uint32_t job) {
+            return std::atomic_ref(mapping.words()[job]).load();
+        };
+        const std::array handles = {work.buffer.handle(), words.buffer.handle()};
+        std::vector<std::atomic<std::uint32_t>> job_of(kJobs + 16);  // by seqno; 0: not known
+        std::atomic<std::uint32_t> next = 0, full = 0, early = 0, refused = 0;
+        const auto run = [&] {
+            for (std::uint32_t job = next++; job < kJobs; job = next++) {
+                PacketBuilder packets;
+                for (std::uint32_t i = 0; i < weight; ++i) {
+                    packets.fill(work.va(), work.size(), i);
+                }
+                packets.fill(words.va() + job * 4, 4, 1);
+                std::uint64_t seqno = 0;
+                if (try_submit(gpu.device, {VTTM_ENGINE_COPY, packets.dwords(), handles, 0, 0},
+                               &seqno) != 0) {
+                    ++refused;
+                    continue;
+                }
+                const auto done = [&](std::uint64_t age) {
+                    const std::uint32_t known = seqno > age ? job_of[seqno - age].load() : 0;
+                    return known == 0 || word(known - 1) != 0;
+                };
+                full += !done(kWindow - kThreads);
+                early += !done(kWindow);
+                job_of[seqno] = job + 1;
+            }
+        };
+        std::vector<std::jthread> threads;
+        for (std::uint32_t i = 0; i < kThreads; ++i) {
+            threads.emplace_back(run);
+        }
+        threads.clear();
+        EXPECT_EQ(refused, 0u);
+        EXPECT_EQ(early, 0u) << "of " << kJobs << " submits returned too early";
+        gpu.fill(work, 0);  // runs behind them all
+        EXPECT_EQ(count_unequal(mapping, 1), 2048 - kJobs);
+        if (full > 0) {
+            break;
+        }
+        ASSERT_LT(weight, 256u) << "the window was never full";
+    }
 }
 
 struct BadOperands {
