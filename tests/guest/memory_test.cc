@@ -10,6 +10,7 @@ namespace vttm::guest::test {
 namespace {
 
 constexpr const char* kBackupSwitch = "/sys/module/ttm/parameters/backup";
+constexpr const char* kBackupStats = "/sys/kernel/debug/ttm/backup_stats";
 
 // Stamped buffers through the agent's own code: batches, both witnesses.
 class Stamped {
@@ -123,6 +124,23 @@ protected:
     }
     std::int64_t shrunk_pages() const { return driver_stats(files).at("shrunk_pages"); }
 
+    // ttm's own counters; empty without our series, where there is `copy` only.
+    Stats backup_stats() const {
+        return files.exists(kBackupStats) ? parse_name_value(files.read(kBackupStats)) : Stats();
+    }
+    // That what was shrunk since `before` went the way that the mode names, all of it.
+    void expect_mode_was_used(const Stats& before, std::int64_t shrunk) const {
+        if (old_mode_.empty()) {
+            return;
+        }
+        const Stats after = backup_stats();
+        const auto grown = [&](const char* name) { return after.at(name) - before.at(name); };
+        const bool insert = std::string_view(GetParam()) == "insert";
+        EXPECT_GE(grown(insert ? "inserted_pages" : "copied_pages"), shrunk);
+        EXPECT_EQ(grown(insert ? "copied_pages" : "inserted_pages"), 0);
+        EXPECT_EQ(grown("insert_fallback"), 0);
+    }
+
 private:
     std::string old_mode_;
 };
@@ -138,10 +156,12 @@ TEST_P(BackupTest, ShrunkenBuffersComeBackIntact) {
         const Actor first = generation == 1 ? Actor::kDevice : Actor::kCpu;
         buffers.fill(generation, first);
         const std::int64_t before = shrunk_pages();
+        const Stats backup_before = backup_stats();
         for (int i = 0; i < 32 && shrunk_pages() - before < 36 * 256; ++i) {
             ASSERT_TRUE(shrink(files, 2048));
         }
         EXPECT_GE(shrunk_pages() - before, 32 * 256) << "the shrinker took too little";
+        expect_mode_was_used(backup_before, shrunk_pages() - before);
         buffers.expect_intact(generation, first);
         buffers.expect_intact(generation, first == Actor::kCpu ? Actor::kDevice : Actor::kCpu);
     }
