@@ -30,11 +30,17 @@ if [ ! -f "${VTTM_ROOT:-}/images/lib/common.sh" ]; then
     exit 2
 fi
 
+# Absolute, as builds change the folder. Exported: all scripts and the CLI mean the same one.
 VTTM_CACHE_DIR=${VTTM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vttm}
+case $VTTM_CACHE_DIR in
+/*) ;;
+*) VTTM_CACHE_DIR=$(pwd)/$VTTM_CACHE_DIR ;;
+esac
+VTTM_CACHE=$VTTM_CACHE_DIR
 VTTM_LOG_DIR=${VTTM_LOG_DIR:-$VTTM_ROOT/build/log}
 # Sorting, messages that are parsed (ENOSPC), and numbers must not depend on the user's language.
 LC_ALL=C
-export VTTM_ROOT LC_ALL
+export VTTM_ROOT VTTM_CACHE LC_ALL
 
 . "$VTTM_ROOT/images/lib/exit_codes.sh"
 . "$VTTM_ROOT/images/lib/say.sh"
@@ -43,3 +49,13 @@ export VTTM_ROOT LC_ALL
 . "$VTTM_ROOT/images/lib/hash.sh"
 . "$VTTM_ROOT/images/lib/cache.sh"
 . "$VTTM_ROOT/images/lib/fetch.sh"
+
+# Kbuild, make and pkg-config split such paths.
+for _vttm_try in "$VTTM_ROOT" "$VTTM_CACHE"; do
+    case $_vttm_try in
+    *[[:space:]:]*)
+        vttm_die "$VTTM_EXIT_USAGE" "a blank or colon in the path '$_vttm_try': make cannot build there" "" \
+            "move the clone, or point VTTM_CACHE at another folder"
+        ;;
+    esac
+done

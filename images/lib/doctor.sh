@@ -87,6 +87,12 @@ _doctor_network() {
 _doctor_cache() {
     local kind entry count
     if [ ! -d "$VTTM_CACHE_DIR" ]; then
+        if [ ! -w "$(_cache_existing_parent)" ]; then
+            _doctor_line broken cache "$VTTM_CACHE_DIR cannot be made: $(_cache_existing_parent) is not writable" \
+                "make it writable, or point VTTM_CACHE elsewhere"
+            _doctor_bad "$VTTM_EXIT_DISK"
+            return 0
+        fi
         _doctor_line missing cache "$VTTM_CACHE_DIR does not exist yet" "./vttm build fills it"
         return 0
     fi
@@ -121,6 +127,13 @@ _doctor_release() {
 }
 
 _doctor_build() {
+    local where
+    where=$build
+    [ -d "$where" ] || where=$(dirname "$where")
+    if [ ! -w "$where" ]; then
+        _doctor_line broken "build folder" "$build cannot be written" "make it writable, or clone as the user who builds"
+        _doctor_bad "$VTTM_EXIT_DISK"
+    fi
     if setup_products_there; then
         _doctor_line ok machine "$build/vm/vm.json, kernel $(sed -n 's/^ *"kernel_release": "\([^"]*\)".*/\1/p' "$build/vm/vm.json")"
     else
@@ -134,8 +147,8 @@ _doctor_kvm() {
     kernel=$(sed -n 's/^ *"kernel": "\([^"]*\)".*/\1/p' "$build/vm/vm.json" 2>/dev/null || :)
     initramfs=$(sed -n 's/^ *"initramfs": "\([^"]*\)".*/\1/p' "$build/vm/vm.json" 2>/dev/null || :)
     [ -x "$qemu" ] || qemu=$(command -v qemu-system-x86_64 || :)
-    if [ -z "$qemu" ] && [ -e /dev/kvm ]; then
-        _doctor_line missing KVM "/dev/kvm is there; whether it runs guests is tried when QEMU is built" "./vttm build"
+    if [ -z "$qemu" ] && [ -e "$VTTM_KVM" ]; then
+        _doctor_line missing KVM "$VTTM_KVM is there; whether it runs guests is tried when QEMU is built" "./vttm build"
         return 0
     fi
     kvm_keep_nothing=1
@@ -146,7 +159,7 @@ _doctor_kvm() {
     fi
     if [ "$VTTM_ACCEL_VERDICT" = kvm ]; then
         _doctor_line ok KVM "$VTTM_ACCEL_REASON"
-    elif [ -e /dev/kvm ]; then
+    elif [ -e "$VTTM_KVM" ]; then
         _doctor_line broken KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but slower"
     else
         _doctor_line missing KVM "$VTTM_ACCEL_REASON" "nothing: TCG is used, which is right but slower"

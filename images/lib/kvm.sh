@@ -2,6 +2,16 @@
 # Does KVM run guests here? That /dev/kvm opens says little: nested and para-virtual KVMs exist that create
 # machines and then hang. So a guest is run: first a ROM of three instructions, then, when it is built, our own kernel.
 
+# The device; tests name another one.
+VTTM_KVM=${VTTM_KVM:-/dev/kvm}
+
+# kvm_stamp: prints what kvm_check's answer depends on beside boot, QEMU and kernel: the device is there, and may be opened.
+kvm_stamp() {
+    stat -Lc '%t %T %A %G' "$VTTM_KVM" 2>/dev/null || echo none
+    [ ! -r "$VTTM_KVM" ] || echo readable
+    [ ! -w "$VTTM_KVM" ] || echo writable
+}
+
 # kvm_check QEMU [KERNEL INITRAMFS]: sets VTTM_ACCEL_VERDICT to kvm or tcg and VTTM_ACCEL_REASON to a line
 # for people. The answer is kept per boot of the host and per QEMU and kernel. VTTM_ACCEL=kvm|tcg in the
 # environment overrides it. With kvm_keep_nothing set, a new answer is not kept (doctor).
@@ -17,11 +27,11 @@ kvm_check() {
     *) vttm_die "$VTTM_EXIT_USAGE" "VTTM_ACCEL=$VTTM_ACCEL is neither kvm nor tcg" "" "set one of them or none" ;;
     esac
     VTTM_ACCEL_VERDICT=tcg
-    if [ ! -e /dev/kvm ]; then
-        VTTM_ACCEL_REASON="there is no /dev/kvm (no hardware virtualisation, or module kvm_intel/kvm_amd not loaded)"
+    if [ ! -e "$VTTM_KVM" ]; then
+        VTTM_ACCEL_REASON="there is no $VTTM_KVM (no hardware virtualisation, or module kvm_intel/kvm_amd not loaded)"
         return 0
-    elif [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
-        VTTM_ACCEL_REASON="/dev/kvm may not be opened by $(id -un) ($(_kvm_who_may))"
+    elif [ ! -r "$VTTM_KVM" ] || [ ! -w "$VTTM_KVM" ]; then
+        VTTM_ACCEL_REASON="$VTTM_KVM may not be opened by $(id -un) ($(_kvm_who_may))"
         return 0
     fi
     read -r key </proc/sys/kernel/random/boot_id
@@ -42,9 +52,9 @@ kvm_check() {
 
 # _kvm_who_may: prints how a user gets to open /dev/kvm.
 _kvm_who_may() {
-    case $(stat -Lc %A /dev/kvm) in
-    ????rw*) printf 'join group %s' "$(stat -Lc %G /dev/kvm)" ;;
-    *) printf 'its owner, %s, lets nobody else' "$(stat -Lc %U /dev/kvm)" ;;
+    case $(stat -Lc %A "$VTTM_KVM") in
+    ????rw*) printf 'join group %s' "$(stat -Lc %G "$VTTM_KVM")" ;;
+    *) printf 'its owner, %s, lets nobody else' "$(stat -Lc %U "$VTTM_KVM")" ;;
     esac
 }
 

@@ -76,6 +76,7 @@ setup_stamp() {
     {
         printf '%s|%s|%s|%s|%s\n' "$variant" "$linux_source" "$qemu_source" "$VTTM_CACHE_DIR" "${VTTM_ACCEL:-}"
         cat /proc/sys/kernel/random/boot_id
+        kvm_stamp
         stat -Lc '%n %s %Y' "$(command -v gcc)" "$(command -v busybox)" \
             "$build"/guest-driver/libvttm/vttm-agent "$build"/guest-driver/libvttm/vttm-hog \
             "$build"/tests/guest/vttm-guest-tests "$build"/host-backend/model/libvttm-model.so.1 || :

@@ -103,6 +103,12 @@ Sandbox::~Sandbox() {
     fs::remove_all(dir_, ignored);
 }
 
+void Sandbox::set(const std::string& assignment) {
+    const std::string name = assignment.substr(0, assignment.find('=') + 1);
+    std::erase_if(environment_, [&](const std::string& other) { return other.starts_with(name); });
+    environment_.push_back(assignment);
+}
+
 void Sandbox::write(const std::string& name, const std::string& text) const {
     fs::create_directories(path(name).parent_path());
     std::ofstream(path(name), std::ios::binary) << text;

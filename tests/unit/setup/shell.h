@@ -53,7 +53,7 @@ class Sandbox {
     bool wait_for(const std::string& name) const;     // up to 10 s
 
     // VAR=VALUE for all that is started from now on.
-    void set(const std::string& assignment) { environment_.push_back(assignment); }
+    void set(const std::string& assignment);
 
     // `sh -c` of a script that has sourced common.sh under `set -eu`; $SANDBOX is the folder.
     Outcome run(const std::string& script) const { return start(script).wait(); }
