@@ -18,17 +18,7 @@
 #ifndef VTTM_PACKETS_H
 #define VTTM_PACKETS_H
 
-#ifdef __KERNEL__
-#include <linux/types.h>
-#define VTTM_STATIC_ASSERT(e, m) _Static_assert(e, m)
-#else
-#include <stdint.h>
-#ifdef __cplusplus
-#define VTTM_STATIC_ASSERT(e, m) static_assert(e, m)
-#else
-#define VTTM_STATIC_ASSERT(e, m) _Static_assert(e, m)
-#endif
-#endif
+#include "vttm_assert.h"
 
 /* Header: opcode[31:24] flags[23:16] length[15:0], the length in dwords with the header. */
 #define VTTM_PKT_HDR(op, flags, dwords) \
@@ -133,12 +123,58 @@ struct vttm_stamp_result {
 	uint32_t by_class[8];    /* bad pages by class; [0] (good) stays 0 */
 };
 
-VTTM_STATIC_ASSERT(sizeof(struct vttm_pkt_set_vm) == 2 * 4, "SET_VM is 2 dwords");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_pkt_fence) == 5 * 4, "FENCE is 5 dwords");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_pkt_copy) == 7 * 4, "COPY is 7 dwords");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_pkt_fill) == 6 * 4, "FILL is 6 dwords");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_pkt_stamp) == 12 * 4, "STAMP_* is 12 dwords");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_fence_value) == 16, "fence value is 16 bytes");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_stamp_result) == 64, "stamp result is 64 bytes");
+VTTM_ASSERT_SIZE(vttm_pkt_set_vm, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_set_vm, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_set_vm, vm, 4);
+
+VTTM_ASSERT_SIZE(vttm_pkt_fence, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_fence, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_fence, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_fence, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_fence, seq_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_fence, seq_hi, 16);
+
+VTTM_ASSERT_SIZE(vttm_fence_value, 16);
+VTTM_ASSERT_OFFSET(vttm_fence_value, seq, 0);
+VTTM_ASSERT_OFFSET(vttm_fence_value, status, 8);
+VTTM_ASSERT_OFFSET(vttm_fence_value, rsvd, 12);
+
+VTTM_ASSERT_SIZE(vttm_pkt_copy, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, dst_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, dst_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, src_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, src_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, len_lo, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy, len_hi, 24);
+
+VTTM_ASSERT_SIZE(vttm_pkt_fill, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, dst_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, dst_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, len_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, len_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill, value, 20);
+
+VTTM_ASSERT_SIZE(vttm_pkt_stamp, 48);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, va_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, va_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, npages, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, buffer, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, generation, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, page_lo, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, page_hi, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, key_lo, 32);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, key_hi, 36);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, result_lo, 40);
+VTTM_ASSERT_OFFSET(vttm_pkt_stamp, result_hi, 44);
+
+VTTM_ASSERT_SIZE(vttm_stamp_result, 64);
+VTTM_ASSERT_OFFSET(vttm_stamp_result, checked, 0);
+VTTM_ASSERT_OFFSET(vttm_stamp_result, good, 8);
+VTTM_ASSERT_OFFSET(vttm_stamp_result, bad, 16);
+VTTM_ASSERT_OFFSET(vttm_stamp_result, first_bad_page, 24);
+VTTM_ASSERT_OFFSET(vttm_stamp_result, by_class, 32);
 
 #endif /* VTTM_PACKETS_H */

@@ -16,6 +16,8 @@
 #ifndef VTTM_PTE_H
 #define VTTM_PTE_H
 
+#include "vttm_assert.h"
+
 #define VTTM_PAGE_SHIFT 12
 #define VTTM_PAGE_SIZE 4096ull
 #define VTTM_VA_BITS 48
@@ -32,5 +34,13 @@
 /* Index of @va into the table of @level (3 = root table .. 0 = leaves). */
 #define VTTM_PT_INDEX(va, level) \
 	(((va) >> (VTTM_PAGE_SHIFT + VTTM_PT_INDEX_BITS * (level))) & (VTTM_PT_ENTRIES - 1))
+
+VTTM_STATIC_ASSERT(VTTM_PTE_FLAGS == 7, "flags are bits 0 to 2");
+VTTM_STATIC_ASSERT((VTTM_PTE_FLAGS & VTTM_PTE_ADDR) == 0, "flags and address are apart");
+VTTM_STATIC_ASSERT(VTTM_PTE_ADDR == (1ull << 52) - VTTM_PAGE_SIZE, "addresses have 52 bits");
+VTTM_STATIC_ASSERT(VTTM_PAGE_SIZE == 1ull << VTTM_PAGE_SHIFT, "size of a page");
+VTTM_STATIC_ASSERT(VTTM_PT_ENTRIES == 1u << VTTM_PT_INDEX_BITS, "entries of a table");
+VTTM_STATIC_ASSERT(VTTM_PT_ENTRIES * 8 == VTTM_PAGE_SIZE, "a table is a page of 64-bit entries");
+VTTM_STATIC_ASSERT(VTTM_PAGE_SHIFT + VTTM_PT_LEVELS * VTTM_PT_INDEX_BITS == VTTM_VA_BITS, "levels");
 
 #endif /* VTTM_PTE_H */

@@ -13,7 +13,7 @@
 #ifndef VTTM_STAMP_H
 #define VTTM_STAMP_H
 
-#include "vttm_packets.h" /* types, VTTM_STATIC_ASSERT */
+#include "vttm_packets.h"
 
 #define VTTM_STAMP_MAGIC 0x50545356u /* "VSTP" */
 #define VTTM_STAMP_LINE_SIZE 64u
@@ -38,7 +38,22 @@ struct vttm_stamp_line {
 	uint64_t sum;     /* vttm_stamp_sum() of all words before it */
 };
 
-VTTM_STATIC_ASSERT(sizeof(struct vttm_stamp_line) == VTTM_STAMP_LINE_SIZE, "a line is 64 bytes");
+VTTM_ASSERT_SIZE(vttm_stamp_id, 24);
+VTTM_ASSERT_OFFSET(vttm_stamp_id, key, 0);
+VTTM_ASSERT_OFFSET(vttm_stamp_id, page, 8);
+VTTM_ASSERT_OFFSET(vttm_stamp_id, buffer, 16);
+VTTM_ASSERT_OFFSET(vttm_stamp_id, generation, 20);
+
+VTTM_ASSERT_SIZE(vttm_stamp_line, 64);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, magic, 0);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, line, 4);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, buffer, 8);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, generation, 12);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, page, 16);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, body, 24);
+VTTM_ASSERT_OFFSET(vttm_stamp_line, sum, 56);
+VTTM_STATIC_ASSERT(sizeof(struct vttm_stamp_line) == VTTM_STAMP_LINE_SIZE, "size of a line");
+VTTM_STATIC_ASSERT(VTTM_STAMP_LINES * VTTM_STAMP_LINE_SIZE == VTTM_STAMP_PAGE_SIZE, "lines");
 
 /* What a page turned out to be. The order is part of the protocol (stamp results, witness log). */
 enum vttm_stamp_class {

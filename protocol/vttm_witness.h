@@ -48,7 +48,23 @@ struct vttm_witness_record {
 	uint64_t time_ns;   /* device time of the packet's start; of the event for STALE and FAULT */
 };
 
-VTTM_STATIC_ASSERT(sizeof(struct vttm_witness_header) == 16, "witness header is 16 bytes");
-VTTM_STATIC_ASSERT(sizeof(struct vttm_witness_record) == 64, "witness record is 64 bytes");
+VTTM_ASSERT_SIZE(vttm_witness_header, 16);
+VTTM_ASSERT_OFFSET(vttm_witness_header, magic, 0);
+VTTM_ASSERT_OFFSET(vttm_witness_header, version, 4);
+VTTM_ASSERT_OFFSET(vttm_witness_header, record_size, 8);
+VTTM_ASSERT_OFFSET(vttm_witness_header, rsvd, 12);
+
+VTTM_ASSERT_SIZE(vttm_witness_record, 64);
+VTTM_ASSERT_OFFSET(vttm_witness_record, kind, 0);
+VTTM_ASSERT_OFFSET(vttm_witness_record, stamp_class, 4);
+VTTM_ASSERT_OFFSET(vttm_witness_record, buffer, 8);
+VTTM_ASSERT_OFFSET(vttm_witness_record, generation, 12);
+VTTM_ASSERT_OFFSET(vttm_witness_record, page, 16);
+VTTM_ASSERT_OFFSET(vttm_witness_record, npages, 24);
+VTTM_ASSERT_OFFSET(vttm_witness_record, va, 32);
+VTTM_ASSERT_OFFSET(vttm_witness_record, phys, 40);
+VTTM_ASSERT_OFFSET(vttm_witness_record, space, 48);
+VTTM_ASSERT_OFFSET(vttm_witness_record, engine_vm, 52);
+VTTM_ASSERT_OFFSET(vttm_witness_record, time_ns, 56);
 
 #endif /* VTTM_WITNESS_H */
