@@ -50,9 +50,16 @@ pid_t spawn(const SubprocessRequest& request, int out) {
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out, STDERR_FILENO);
-    // A group of its own: a time-out ends grandchildren too.
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
+    // A group of its own: a time-out ends grandchildren too. And signals as after a login, whatever
+    // we were started with: a job in a shell's background ignores SIGINT, one under nohup SIGHUP.
+    posix_spawnattr_setflags(
+        &attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
     posix_spawnattr_setpgroup(&attr, 0);
+    sigset_t signals;
+    sigemptyset(&signals);
+    posix_spawnattr_setsigmask(&attr, &signals);
+    for (const int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE}) sigaddset(&signals, number);
+    posix_spawnattr_setsigdefault(&attr, &signals);
     pid_t pid = -1;
     int error = ::posix_spawnp(&pid, argv[0], &actions, &attr, argv.data(), envp.data());
     posix_spawn_file_actions_destroy(&actions);

@@ -2,6 +2,7 @@
 #include "host-backend/cli/subprocess.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <system_error>
@@ -44,6 +45,22 @@ TEST(Subprocess, CanBeCancelled) {
     auto r = run_subprocess({.argv = {"sleep", "30"}, .cancelled = [] { return true; }});
     EXPECT_FALSE(r.timed_out);
     EXPECT_EQ(r.status, 128 + 9);
+}
+
+// As ./vttm test in a shell's background, or under nohup: tests send these signals to what they start.
+TEST(Subprocess, SignalsThatWeIgnoreOrBlockReachTheChild) {
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+        sigset_t one, before;
+        sigemptyset(&one);
+        sigaddset(&one, number);
+        ::sigprocmask(SIG_BLOCK, &one, &before);
+        const auto handler = ::signal(number, SIG_IGN);
+        const auto r = run_subprocess(
+            {.argv = {"sh", "-c", "kill -" + std::to_string(number) + " $$; exit 7"}});
+        ::signal(number, handler);
+        ::sigprocmask(SIG_SETMASK, &before, nullptr);
+        EXPECT_EQ(r.status, 128 + number);
+    }
 }
 
 TEST(Subprocess, EnvironmentIsAddedAndReplaced) {

@@ -33,11 +33,7 @@ bool within(std::chrono::milliseconds limit, F&& f) {
 class Cli {
 public:
     explicit Cli(const fs::path& home) : home_(home) { fs::create_directories(home_ / "run"); }
-    ~Cli() {
-        if (pid_ <= 0) return;
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
+    ~Cli() { end(); }
     Cli(const Cli&) = delete;
     Cli& operator=(const Cli&) = delete;
 
@@ -54,10 +50,28 @@ public:
             ::open((home_ / "out").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         ::dup2(out, 1);
         ::dup2(out, 2);
-        // A job in a shell's background ignores SIGINT; this one stands for the one in front.
-        ::signal(SIGINT, SIG_DFL);
+        // A job in a shell's background ignores SIGINT, one under nohup SIGHUP; this one stands for
+        // the one in front.
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::signal(number, SIG_DFL);
+        sigset_t none;
+        sigemptyset(&none);
+        ::sigprocmask(SIG_SETMASK, &none, nullptr);
         ::execv(argv[0], argv.data());
         ::_exit(127);
+    }
+    // Only a test that failed has it running still.
+    void end() {
+        if (pid_ <= 0) return;
+        ::kill(pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+        pid_ = 0;
+    }
+    // Deletes what left() names, so that a failure is no burden on the tests after it.
+    void clean(const fs::path& binary) const {
+        kill_processes(binary, marker(), 5s);
+        std::error_code ignored;
+        for (const std::string& name : names_)
+            fs::remove(fs::path("/dev/shm") / (name + ".vram"), ignored);
     }
     pid_t pid() const { return pid_; }
     std::string output() const { return slurp(home_ / "out"); }
@@ -148,8 +162,10 @@ protected:
     }
     void TearDown() override {
         if (cli) {
+            cli->end();
             EXPECT_EQ(cli->left(config.qemu), "");
             if (HasFailure()) ADD_FAILURE() << cli->output();
+            cli->clean(config.qemu);
         }
         cli.reset();
         std::error_code ignored;
