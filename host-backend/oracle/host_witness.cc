@@ -17,10 +17,11 @@ namespace {
 using PageCopy = std::array<std::uint64_t, kPageSize / 8>;
 
 void take(WitnessReport& report, const ClaimCheck& part) {
+    report.checked += part.checked;
     report.bad.insert(report.bad.end(), part.bad.begin(), part.bad.end());
 }
 
-// Filled pages that the guest claims nowhere.
+// Filled pages that the guest claims nowhere: where each should be, there is nothing.
 void add_unclaimed(WitnessReport& report, const Ledger& ledger, const Placement& placement) {
     static const std::vector<PlacementRun> kNoRuns;
     for (const auto& [id, b] : ledger.buffers()) {
@@ -30,6 +31,7 @@ void add_unclaimed(WitnessReport& report, const Ledger& ledger, const Placement&
         const auto missing_up_to = [&, buffer = id](std::uint64_t end) {
             for (; next < end; next++) {
                 report.bad.push_back(missing_page(*ledger.expected({buffer, next}), Place{}));
+                report.checked++;
             }
         };
         for (const PlacementRun& r : runs ? *runs : kNoRuns) {
@@ -66,7 +68,6 @@ HostCheck check_host(const Ledger& ledger, const Placement& placement, const Hos
     HostCheck out;
     out.report.who = Witness::kHost;
     out.report.present = true;
-    out.report.checked = ledger.filled_pages();
 
     const ClaimCheck ram = RamWitness(ledger, view.ram, threads).check(placement);
     const ClaimCheck vram = VramWitness(ledger, view.vram, threads).check(placement);
@@ -82,6 +83,7 @@ HostCheck check_host(const Ledger& ledger, const Placement& placement, const Hos
         for (const ClaimItem& item : claim_items(ledger, placement, in_swap)) {
             for (std::uint64_t i = 0; i < item.count; i++) {
                 out.report.bad.push_back(missing_page(item.expected(ledger.key(), i), item.at(i)));
+                out.report.checked++;
             }
         }
     }

@@ -44,6 +44,17 @@ TEST(HostWitness, PagesClaimedNowhereAreMissing) {
     for (const BadPage& b : c.report.bad) EXPECT_EQ(b.cls, PageClass::kMissing);
 }
 
+// `checked` is what was looked at, not what should have been: a kind that no witness takes for its own
+// must not pass for checked.
+TEST(HostWitness, OnlyPagesThatAWitnessLookedAtCount) {
+    FakeGuest g;
+    g.add(1, 3);
+    g.put({1, 0}, in_gtt(g.gpa(1)));
+    g.put({1, 1}, in_swap(6));
+    g.claim({1, 2}, {static_cast<PlaceKind>(kNumPlaceKinds), g.gpa(2), -1});
+    EXPECT_EQ(check_host(g.ledger, g.placement(), g.view()).report.checked, 2u);
+}
+
 TEST(HostWitness, WithoutASwapFileClaimsThereAreMissing) {
     FakeGuest g;
     g.add(1, 2);
@@ -51,6 +62,7 @@ TEST(HostWitness, WithoutASwapFileClaimsThereAreMissing) {
     HostView view = g.view();
     view.swap_fd = -1;
     const HostCheck c = check_host(g.ledger, g.placement(), view);
+    EXPECT_EQ(c.report.checked, 2u);
     ASSERT_EQ(c.report.bad.size(), 2u);
     EXPECT_EQ(c.report.bad[1].where.slot, 7);
 }
