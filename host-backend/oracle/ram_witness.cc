@@ -98,9 +98,4 @@ ClaimCheck VramWitness::check(const Placement& placement) const {
                        });
 }
 
-ScanResult VramWitness::scan() const {
-    const std::vector<ByteRange> all = {{0, vram_.size() / kPageSize * kPageSize}};
-    return sort_hits(ledger_, scan_pages(vram_, ledger_.key(), all, threads_), pages_in(all));
-}
-
 }  // namespace vttm::oracle

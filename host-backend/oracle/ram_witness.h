@@ -44,14 +44,13 @@ private:
     unsigned threads_;
 };
 
-// Looks into VRAM (the device's memory file). Freed VRAM keeps its bytes, so hits of scan() may be
-// ghosts: only check() proves.
+// Looks into VRAM (the device's memory file), at the places that are claimed. Freed VRAM keeps its
+// bytes, so a stamp elsewhere proves nothing.
 class VramWitness {
 public:
     VramWitness(const Ledger& ledger, std::span<const std::byte> vram, unsigned threads = 0);
 
     ClaimCheck check(const Placement& placement) const;  // kind vram
-    ScanResult scan() const;                             // addr are VRAM offsets
 
 private:
     const Ledger& ledger_;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/oracle/swap_witness.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -18,29 +16,6 @@
 
 namespace vttm::oracle {
 namespace {
-
-// A read-only mapping of a whole file.
-class FileMap {
-public:
-    FileMap(int fd, std::uint64_t size) : size_(size) {
-        if (!size_) return;
-        void* p = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
-        if (p == MAP_FAILED) {
-            throw std::system_error(errno, std::generic_category(), "swap file: mmap");
-        }
-        data_ = static_cast<const std::byte*>(p);
-    }
-    ~FileMap() {
-        if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
-    }
-    FileMap(const FileMap&) = delete;
-    FileMap& operator=(const FileMap&) = delete;
-    std::span<const std::byte> bytes() const { return {data_, data_ ? size_ : 0}; }
-
-private:
-    std::uint64_t size_;
-    const std::byte* data_ = nullptr;
-};
 
 // Slot of each page of one buffer whose content is good on disk; -1 elsewhere.
 using GoodSlots = std::vector<std::int64_t>;
@@ -161,38 +136,6 @@ PageClass SwapWitness::classify_at(std::int64_t slot, const vttm_stamp_id& expec
         return PageClass::kMissing;
     }
     return classify(page.data(), expected);
-}
-
-ScanResult SwapWitness::scan() const {
-    const std::uint64_t size = file_size(fd_);
-    const std::vector<ByteRange> ranges = data_ranges(fd_, size);
-    const FileMap map(fd_, size);
-    std::uint64_t pages = 0;
-    for (const ByteRange& r : ranges) pages += r.length / kPageSize;
-    return sort_hits(ledger_, scan_pages(map.bytes(), ledger_.key(), ranges, threads_), pages);
-}
-
-std::uint64_t SwapWitness::runs_on_disk(const ScanResult& scan) {
-    // By place: which page starts a row, and how long the row has become.
-    std::map<std::uint64_t, PageId> by_addr;
-    for (const auto& [id, addrs] : scan.live) {
-        for (const std::uint64_t a : addrs) by_addr.emplace(a, id);
-    }
-    std::uint64_t runs = 0, length = 0, last_addr = 0;
-    PageId last{};
-    for (const auto& [addr, id] : by_addr) {
-        const bool goes_on = length && addr == last_addr + kPageSize && id.buffer == last.buffer &&
-                             id.page == last.page + 1;
-        if (id.page % kHugePages == 0) {
-            length = 1;
-        } else {
-            length = goes_on ? length + 1 : 0;
-        }
-        runs += length == kHugePages;
-        last = id;
-        last_addr = addr;
-    }
-    return runs;
 }
 
 }  // namespace vttm::oracle

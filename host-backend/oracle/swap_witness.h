@@ -9,7 +9,6 @@
 #include "host-backend/oracle/ledger.h"
 #include "host-backend/oracle/placement.h"
 #include "host-backend/oracle/ram_witness.h"
-#include "host-backend/oracle/scan.h"
 
 namespace vttm::oracle {
 
@@ -49,8 +48,9 @@ struct SwapCheck {
     }
 };
 
-// Looks into the swap disk's file. Slot n is the page at byte n * 4096; slot 0 is the header. A
-// freed slot keeps its bytes, so scan() finds ghosts: only check() proves.
+// Looks into the swap disk's file, at the slots that are claimed. Slot n is the page at byte
+// n * 4096; slot 0 is the header. A freed slot keeps its bytes, so a stamp in a slot that nobody
+// claims proves nothing: there is no scan of the file as there is of RAM.
 class SwapWitness {
 public:
     // @fd: the raw image, open for reading; stays the caller's. The ledger must outlive the
@@ -62,13 +62,6 @@ public:
     SwapCheck check(const Placement& placement, const WitnessLog* log = nullptr) const;
     // One slot. kMissing if it lies outside the file.
     PageClass classify_at(std::int64_t slot, const vttm_stamp_id& expected) const;
-
-    // All stamped pages in the file (holes skipped); addr are byte offsets.
-    ScanResult scan() const;
-
-    // 2 MiB runs from the bytes alone, no claim: stretches of the file where 512 consecutive good
-    // pages of the current generation are one aligned group in order. Counts ghosts, too.
-    static std::uint64_t runs_on_disk(const ScanResult& scan);
 
 private:
     const Ledger& ledger_;

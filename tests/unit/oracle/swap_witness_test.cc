@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/oracle/swap_witness.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <system_error>
@@ -11,8 +10,6 @@
 
 namespace vttm::oracle::test {
 namespace {
-
-using ::testing::ElementsAre;
 
 TEST(SwapWitness, ChecksEachSlot) {
     FakeGuest g;
@@ -84,7 +81,7 @@ TEST(SwapWitness, OnlyGttBuffersMakeTheShare) {
     EXPECT_DOUBLE_EQ(c.gtt_share(), 0.25);
 }
 
-// A freed slot keeps its bytes: found by the scan, never counted by the check.
+// A freed slot keeps its bytes: never counted.
 TEST(SwapWitness, GhostsAreNotCounted) {
     FakeGuest g;
     g.add(1, 2, Domain::kGtt, 3);
@@ -96,10 +93,6 @@ TEST(SwapWitness, GhostsAreNotCounted) {
     const SwapCheck c = w.check(g.placement());
     EXPECT_EQ(c.on_disk(), 1u);
     EXPECT_TRUE(c.claims.bad.empty());
-    const ScanResult s = w.scan();
-    EXPECT_THAT(s.live.at({1, 1}), ElementsAre(77 * kPageSize));
-    ASSERT_EQ(s.leftovers.size(), 1u);
-    EXPECT_EQ(s.leftovers[0].addr, 78 * kPageSize);
 }
 
 class Runs : public ::testing::Test {
@@ -180,20 +173,6 @@ TEST_F(Runs, TheLogTellsWhichWereHugePages) {
     EXPECT_EQ(r.huge_unsplit, 1u);
 }
 
-TEST_F(Runs, FromTheBytesAlone) {
-    g_.add(1, 2048);
-    for (std::uint64_t i = 0; i < 512; i++) {
-        g_.write_swap(static_cast<std::int64_t>(100 + i), g_.stamp(1, i, 1));
-        g_.write_swap(static_cast<std::int64_t>(612 + i), g_.stamp(1, 512 + i, 1));
-        // Not aligned in the buffer.
-        g_.write_swap(static_cast<std::int64_t>(2000 + i), g_.stamp(1, 1030 + i, 1));
-        // Broken in the middle.
-        g_.write_swap(static_cast<std::int64_t>(3000 + i + (i > 300)), g_.stamp(1, 1536 + i, 1));
-    }
-    const ScanResult s = SwapWitness(g_.ledger, g_.swap_fd()).scan();
-    EXPECT_EQ(SwapWitness::runs_on_disk(s), 2u);
-}
-
 TEST(SwapWitness, ABadDescriptorIsRefused) {
     Ledger ledger(1);
     EXPECT_THROW(SwapWitness(ledger, -1), std::system_error);
@@ -203,7 +182,6 @@ TEST(SwapWitness, EmptyFile) {
     FakeGuest g(16 * kMiB, 4 * kMiB, 0);
     g.add(1, 1);
     const SwapWitness w(g.ledger, g.swap_fd());
-    EXPECT_EQ(w.scan().scanned_pages, 0u);
     EXPECT_EQ(w.check(g.placement()).on_disk(), 0u);
 }
 
