@@ -101,6 +101,8 @@ Workspace::Workspace(const MachineConfig& config, Reaper& reaper)
     // XDG_RUNTIME_DIR and a home directory are closed to other users.
     run_dir_ = own(config.run_dir, shared_ ? fs::path("/tmp") : runtime_root());
     disk_dir_ = own(config.disk_dir, disk_parent(config));
+    // Else the next ./vttm takes it for what a killed run left (images/lib/cache.sh).
+    if (keep_) make_file(disk_dir_ / "kept", 0);
     const std::uint64_t vram = config.vram_mib << 20;
     if (config.device) {
         // The name follows from the run's directory, which is unique.

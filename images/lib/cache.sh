@@ -188,11 +188,12 @@ cache_sweep() {
 }
 
 # cache_sweep_runs: deletes the disks of virtual machines whose run was killed with its reaper. That they are nobody's is sure
-# only when nobody uses the cache: to be called before cache_hold.
+# only when nobody uses the cache: to be called before cache_hold. A file `kept` says that --keep wanted them (cache_clean
+# deletes them all the same).
 cache_sweep_runs() {
     local dir
     for dir in "$VTTM_CACHE_DIR"/tmp/vttm-run-??????; do
-        [ -d "$dir" ] || continue
+        [ -d "$dir" ] && [ ! -e "$dir/kept" ] || continue
         (
             command exec 6>>"$VTTM_CACHE_DIR/in-use" && flock -n 6 || exit 0
             # A CLI that was started without ./vttm has no lock, but its QEMU has the disk open.

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "host-backend/machine/process.h"
+#include "host-backend/machine/workspace.h"
 
 namespace vttm::machine {
 namespace {
@@ -64,6 +65,24 @@ class ReaperTest : public testing::Test {
     fs::path dir;
     std::string marker;
 };
+
+// ./vttm takes a disk directory in the cache for a killed run's, unless a file `kept` says otherwise.
+TEST_F(ReaperTest, OnlyDirectoriesThatShallBeKeptStayAndSaySo) {
+    for (const bool keep : {false, true}) {
+        MachineConfig config;
+        config.keep = keep;
+        config.device = false;
+        config.run_dir = dir / (keep ? "run1" : "run0");
+        config.disk_dir = dir / (keep ? "disk1" : "disk0");
+        {
+            Reaper reaper;
+            const Workspace workspace(config, reaper);
+            EXPECT_EQ(fs::exists(config.disk_dir / "kept"), keep);
+        }
+        EXPECT_EQ(fs::exists(config.run_dir), keep);
+        EXPECT_EQ(fs::exists(config.disk_dir / "kept"), keep);
+    }
+}
 
 TEST_F(ReaperTest, EndingItCleansWhatIsRegistered) {
     fs::create_directories(dir / "kept");

@@ -92,8 +92,9 @@ TEST_F(CacheUse, AnEntryThatIsLookedUpIsYoungAgain) {
 }
 
 TEST_F(CacheUse, DisksOfKilledRunsAreSweptOthersStay) {
-    for (const char* run : {"stale1", "young1", "opened"}) box.write(fmt::format("cache/tmp/vttm-run-{}/swap", run), "x");
-    ASSERT_EQ(box.run(R"(cd "$VTTM_CACHE/tmp"; touch -d '1 hour ago' vttm-run-stale1 vttm-run-opened)").status, 0);
+    for (const char* run : {"stale1", "young1", "opened", "wanted"}) box.write(fmt::format("cache/tmp/vttm-run-{}/swap", run), "x");
+    ASSERT_EQ(box.run(R"(cd "$VTTM_CACHE/tmp"; touch -d '1 hour ago' vttm-run-stale1 vttm-run-opened
+                         : >vttm-run-wanted/kept; touch -d '1 hour ago' vttm-run-wanted)").status, 0);
     Process run = box.start(R"(exec 4<"$VTTM_CACHE/tmp/vttm-run-opened/swap"; echo x >"$SANDBOX/open"; sleep 20)");
     ASSERT_TRUE(box.wait_for("open"));
     {
@@ -106,6 +107,7 @@ TEST_F(CacheUse, DisksOfKilledRunsAreSweptOthersStay) {
     EXPECT_FALSE(there("cache/tmp/vttm-run-stale1"));
     EXPECT_TRUE(there("cache/tmp/vttm-run-young1"));
     EXPECT_TRUE(there("cache/tmp/vttm-run-opened"));
+    EXPECT_TRUE(there("cache/tmp/vttm-run-wanted")) << "--keep";
 }
 
 // A build that leaves a process behind (a compile server, an agent): it must hold no lock of ours.
