@@ -38,6 +38,18 @@ void append_cpu_report(oracle::WitnessReport& into, const nlohmann::json& reply,
     }
 }
 
+std::uint64_t bad_in(const nlohmann::json& verify_reply) {
+    return verify_reply.at("pages").get<std::uint64_t>() -
+           verify_reply.at("good").get<std::uint64_t>();
+}
+
+// What the device told the guest must be what it wrote into its log: else one of the two lies.
+void must_agree(std::uint64_t told_bad, const oracle::WitnessReport& log) {
+    if (told_bad != log.bad.size())
+        bad_reply("buffers.verify", fmt::format("the guest heard of {} bad pages, the device's log "
+                                                "has {}", told_bad, log.bad.size()));
+}
+
 }  // namespace
 
 Session::Session(machine::Machine& machine, std::uint64_t key, Clock::time_point deadline)
@@ -91,9 +103,18 @@ std::uint64_t Session::fill(const std::vector<PlannedBuffer>& buffers, std::uint
         filled += reply.at("pages").get<std::uint64_t>();
         for (std::uint32_t id : *ids) ledger_.filled(id, generation);
     }
-    if (!by_cpu.empty())
-        call("buffers.verify",
-             {{"ids", by_cpu}, {"generation", generation}, {"key", key}, {"by", "device"}});
+    if (!by_cpu.empty()) {
+        log_.poll();
+        const std::uint64_t since = log_.serial();
+        // What it finds bad is in its log, and so in verify()'s next report.
+        const std::uint64_t told_bad =
+            bad_in(call("buffers.verify", {{"ids", by_cpu},
+                                           {"generation", generation},
+                                           {"key", key},
+                                           {"by", "device"}}));
+        log_.poll();
+        must_agree(told_bad, log_.verify_report(ledger_, since));
+    }
     if (filled != pages)
         bad_reply("buffers.fill", fmt::format("{} pages filled, {} asked", filled, pages));
     return filled;
@@ -116,8 +137,7 @@ oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint6
         if (by == By::kCpu)
             append_cpu_report(report, reply, ledger_);
         else
-            told_bad +=
-                reply.at("pages").get<std::uint64_t>() - reply.at("good").get<std::uint64_t>();
+            told_bad += bad_in(reply);
         done += portion.pages;
         if (tick) tick(done);
     }
@@ -132,26 +152,22 @@ oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint6
                                    .todo = "is the disk full? see QEMU's log",
                                    .excerpt = ""});
     log_.poll();
-    report = log_.verify_report(ledger_, since);
-    // What the device told the guest must be what it wrote into its log: else one of the two lies.
-    if (told_bad != report.bad.size())
-        bad_reply("buffers.verify", fmt::format("the guest heard of {} bad pages, the device's log "
-                                                "has {}", told_bad, report.bad.size()));
+    must_agree(told_bad, log_.verify_report(ledger_, since));
+    // With what it found since the last report: fill() lets it look, too.
+    report = log_.verify_report(ledger_, since, reported_);
+    reported_ = log_.serial();
     return report;
 }
 
 oracle::Placement Session::placement() {
     // The driver lists buffer by buffer while the guest runs on: a slot that is freed and given to
-    // another page in between shows up twice. Such a claim is taken again.
-    std::string why;
-    for (int attempt = 0; attempt < 5; ++attempt) {
-        try {
-            return oracle::Placement::parse(call("placement"));
-        } catch (const oracle::PlacementError& e) {
-            why = e.what();
-        }
+    // another page in between shows up twice. One of the two claims is then bad, and look_again()
+    // asks anew.
+    try {
+        return oracle::Placement::parse(call("placement"));
+    } catch (const oracle::PlacementError& e) {
+        bad_reply("placement", e.what());
     }
-    bad_reply("placement", why + " (five times)");
 }
 
 oracle::GuestRamView Session::ram_view() const {

@@ -45,7 +45,8 @@ public:
     // Fills the buffers with the next content; CPU fills are shown to the device afterwards, so the
     // witness log knows the physical page of every page. Returns pages.
     std::uint64_t fill(const std::vector<PlannedBuffer>& buffers, std::uint32_t generation);
-    // All filled buffers, in portions; tick is called between them with pages done.
+    // All filled buffers, in portions. The device's report also has what it found bad since its last
+    // one, while fill() showed it a page for example. tick is called between them with pages done.
     oracle::WitnessReport verify(By by, const std::function<void(std::uint64_t)>& tick = {});
 
     // The guest's claim, now.
@@ -68,6 +69,7 @@ private:
     oracle::Ledger ledger_;
     oracle::WitnessLog log_;
     machine::UniqueFd swap_;
+    std::uint64_t reported_ = 0;  // the log's serial at the device's last report
     Clock::time_point deadline_;
 };
 

@@ -203,14 +203,15 @@ SightingSpan WitnessLog::last_span(PageId id, std::uint32_t generation) const {
     return {std::nullopt, next->first - id.page};
 }
 
-WitnessReport WitnessLog::verify_report(const Ledger& ledger, std::uint64_t since) const {
+WitnessReport WitnessLog::verify_report(const Ledger& ledger, std::uint64_t since,
+                                        std::uint64_t bad_since) const {
     WitnessReport report;
     report.who = Witness::kDevice;
     // Per buffer and page: not seen, or the worst that was seen.
     std::map<std::uint32_t, std::vector<bool>> checked;
     std::map<PageId, BadPage> bad;
     const auto from =
-        std::upper_bound(verifies_.begin(), verifies_.end(), since,
+        std::upper_bound(verifies_.begin(), verifies_.end(), std::min(since, bad_since),
                          [](std::uint64_t serial, const Numbered& n) { return serial < n.serial; });
     for (auto it = from; it != verifies_.end(); ++it) {
         const vttm_witness_record& r = it->record;
@@ -218,10 +219,12 @@ WitnessReport WitnessLog::verify_report(const Ledger& ledger, std::uint64_t sinc
         if (!b || b->generation != r.generation || b->generation == 0 || r.page >= b->pages) {
             continue;
         }
-        report.present = true;
+        const PageClass cls = *page_class_from_protocol(r.stamp_class);
+        const bool early = it->serial <= since;
+        if (early && cls == PageClass::kGood) continue;
+        report.present |= !early;
         std::vector<bool>& seen = checked.try_emplace(b->id, b->pages, false).first->second;
         const std::uint64_t count = std::min(r.npages, b->pages - r.page);
-        const PageClass cls = *page_class_from_protocol(r.stamp_class);
         for (std::uint64_t i = 0; i < count; i++) {
             if (!seen[r.page + i]) {
                 seen[r.page + i] = true;
@@ -247,12 +250,6 @@ std::vector<vttm_witness_record> WitnessLog::after(const std::vector<Numbered>& 
     for (const Numbered& n : from) {
         if (n.serial > since) out.push_back(n.record);
     }
-    return out;
-}
-
-std::vector<vttm_witness_record> WitnessLog::bad_verifies(std::uint64_t since) const {
-    std::vector<vttm_witness_record> out = after(verifies_, since);
-    std::erase_if(out, [](const auto& r) { return r.stamp_class == VTTM_STAMP_GOOD; });
     return out;
 }
 

@@ -64,11 +64,15 @@ public:
 
     // The device's findings in its VERIFY records after @since (a value of serial()) for the
     // generations that the ledger expects. A page that was bad in any of them is bad. Records of
-    // other buffers or generations do not count.
-    WitnessReport verify_report(const Ledger& ledger, std::uint64_t since) const;
+    // other buffers or generations do not count. @bad_since (at most @since): bad pages found after it
+    // are reported, too, so that no finding is lost that came between two reports.
+    WitnessReport verify_report(const Ledger& ledger, std::uint64_t since,
+                                std::uint64_t bad_since) const;
+    WitnessReport verify_report(const Ledger& ledger, std::uint64_t since) const {
+        return verify_report(ledger, since, since);
+    }
 
-    // Raw records after @since, in order; VERIFY only those not good.
-    std::vector<vttm_witness_record> bad_verifies(std::uint64_t since = 0) const;
+    // Raw records after @since, in order.
     std::vector<vttm_witness_record> stale_uses(std::uint64_t since = 0) const;
     std::vector<vttm_witness_record> faults(std::uint64_t since = 0) const;
 

@@ -94,7 +94,6 @@ TEST_F(Log, PageRangesThatWrapArePassedOver) {
     EXPECT_FALSE(log.last({7, kMax}, 1));
     EXPECT_FALSE(log.last({7, 0}, 1));
     EXPECT_TRUE(log.last({7, 3}, 1));
-    EXPECT_TRUE(log.bad_verifies().empty());
     EXPECT_EQ(log.faults().size(), 1u);
 }
 
@@ -210,8 +209,31 @@ TEST_F(Log, VerifyReportListsEachBadPageOnce) {
     EXPECT_EQ(r.bad[1].cls, PageClass::kZero);
     EXPECT_EQ(r.bad[3].id, (PageId{7, 99}));
     EXPECT_EQ(r.bad[3].where, (Place{PlaceKind::kVram, 0x4000, -1}));
-    EXPECT_EQ(log.bad_verifies(mark).size(), 5u);
-    EXPECT_EQ(log.bad_verifies().size(), 6u);
+}
+
+// Between two reports the device looks at pages, too: a page that was bad then is bad.
+TEST_F(Log, BadPagesFoundSinceTheLastReportAreInTheNext) {
+    ledger_.filled(7, 2);
+    LogWriter w(path_);
+    w.verify(7, 2, 3, 1, 0x100000, VTTM_STAMP_ZERO);  // told in the report before
+    WitnessLog log(path_);
+    log.poll();
+    const std::uint64_t reported = log.serial();
+    w.verify(7, 2, 10, 20, 0x100000);
+    w.verify(7, 2, 40, 2, 0x700000, VTTM_STAMP_TORN);
+    w.verify(7, 1, 50, 1, 0x700000, VTTM_STAMP_GARBAGE);  // old generation
+    log.poll();
+    const std::uint64_t since = log.serial();
+    EXPECT_FALSE(log.verify_report(ledger_, since, reported).present) << "no report of its own";
+    w.verify(7, 2, 0, 41, 0x100000);
+    log.poll();
+    const WitnessReport r = log.verify_report(ledger_, since, reported);
+    EXPECT_TRUE(r.present);
+    EXPECT_EQ(r.checked, 42u) << "the good ones of before do not count";
+    ASSERT_EQ(r.bad.size(), 2u);
+    EXPECT_EQ(r.bad[0].id, (PageId{7, 40}));
+    EXPECT_EQ(r.bad[0].cls, PageClass::kTorn);
+    EXPECT_EQ(r.bad[1].id, (PageId{7, 41}));
 }
 
 TEST_F(Log, StaleUsesAndFaultsAreKept) {
