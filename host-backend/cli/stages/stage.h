@@ -28,7 +28,8 @@ struct Stage {
     const char* name;
     const char* what;
     // False: the set-up gives all that its cases need, so a skip means that something is lost; but for
-    // cases that say they need root, where the user is not.
+    // cases that say they need root, where the user is not, or CAP_SYS_ADMIN, where it is not there
+    // (a container's root).
     bool may_skip;
     std::function<void(const StageContext&, report::TestResults&)> run;
 };

@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -62,6 +65,45 @@ TEST_F(StageTest, SkipsFailWhereNothingMayBeSkipped) {
     EXPECT_EQ(strict.counts().failed, 1u);
     EXPECT_THAT(strict.cases[0].message, HasSubstr("no root"));
     EXPECT_FALSE(first_);
+}
+
+// The capabilities of this thread without CAP_SYS_ADMIN, as root's in a container.
+class WithoutSysAdmin {
+public:
+    WithoutSysAdmin() {
+        if (::syscall(SYS_capget, &header_, before_) != 0) return;
+        __user_cap_data_struct less[] = {before_[0], before_[1]};
+        had_ = (less[0].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) != 0;
+        less[0].effective &= ~CAP_TO_MASK(CAP_SYS_ADMIN);
+        done_ = ::syscall(SYS_capset, &header_, less) == 0;
+    }
+    ~WithoutSysAdmin() {
+        if (done_) ::syscall(SYS_capset, &header_, before_);
+    }
+    WithoutSysAdmin(const WithoutSysAdmin&) = delete;
+    WithoutSysAdmin& operator=(const WithoutSysAdmin&) = delete;
+    bool done() const { return done_; }
+    bool had() const { return had_; }
+
+private:
+    __user_cap_header_struct header_{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct before_[_LINUX_CAPABILITY_U32S_3] = {};
+    bool done_ = false, had_ = false;
+};
+
+TEST_F(StageTest, ASkipForWantOfACapabilityStandsOnlyWithoutIt) {
+    const auto body = [](const StageContext&, TestResults& into) {
+        into.cases.push_back(
+            make_case("x", "y", TestStatus::kSkipped, "cannot mount (needs CAP_SYS_ADMIN): EPERM"));
+    };
+    bool had = false;
+    {
+        const WithoutSysAdmin without;
+        ASSERT_TRUE(without.done());
+        had = without.had();
+        EXPECT_EQ(run(body).counts().skipped, 1u);
+    }
+    if (had) EXPECT_EQ(run(body).counts().failed, 1u);
 }
 
 TEST(KunitReply, SuitesOfOneBootUnderTheirBackup) {

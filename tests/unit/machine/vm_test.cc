@@ -290,7 +290,7 @@ public:
 // The host's disk fills up while the guest writes to its disk.
 TEST_F(VmTest, FullHostDiskIsDiskFull) {
     const SmallDisk disk;
-    if (!disk.mounted) GTEST_SKIP() << "cannot mount (needs root): " << std::strerror(errno);
+    if (!disk.mounted) GTEST_SKIP() << "cannot mount (needs CAP_SYS_ADMIN): " << std::strerror(errno);
     config.disk_dir = disk.path / "disk";
     config.cmdline_extra += " vttm.swap=none";  // a disk in use as swap cannot be written to
     Machine m(config);
