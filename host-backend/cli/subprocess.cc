@@ -5,11 +5,22 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <set>
+#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
@@ -18,6 +29,7 @@
 extern char** environ;
 
 namespace vttm::cli {
+namespace fs = std::filesystem;
 namespace {
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
@@ -40,8 +52,8 @@ std::vector<std::string> merged_environment(const std::vector<std::string>& adde
     return env;
 }
 
-pid_t spawn(const SubprocessRequest& request, int out) {
-    std::vector<std::string> args = request.argv, env = merged_environment(request.env);
+pid_t spawn(const SubprocessRequest& request, std::vector<std::string> env, int out) {
+    std::vector<std::string> args = request.argv;
     std::vector<char*> argv = pointers(args), envp = pointers(env);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
@@ -68,6 +80,102 @@ pid_t spawn(const SubprocessRequest& request, int out) {
     return pid;
 }
 
+// While it lives, orphans below us become our children, so none can get away.
+class OrphanKeeper {
+public:
+    OrphanKeeper() : before_(children()) {
+        ::prctl(PR_GET_CHILD_SUBREAPER, &was_);
+        ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    }
+    ~OrphanKeeper() {
+        try {
+            end_orphans();
+        } catch (const std::exception&) {  // no /proc: nothing can be found
+        }
+        ::prctl(PR_SET_CHILD_SUBREAPER, was_);
+    }
+    OrphanKeeper(const OrphanKeeper&) = delete;
+    OrphanKeeper& operator=(const OrphanKeeper&) = delete;
+
+private:
+    static std::set<pid_t> children() {
+        std::set<pid_t> found;
+        for (const auto& entry : fs::directory_iterator("/proc")) {
+            const pid_t pid = std::atoi(entry.path().filename().c_str());
+            if (pid <= 0) continue;
+            std::ifstream file(entry.path() / "stat");
+            const std::string stat{std::istreambuf_iterator<char>(file), {}};
+            const std::size_t name_end = stat.rfind(')');  // the name may hold anything
+            char state = 0;
+            int parent = 0;
+            if (name_end != std::string::npos &&
+                std::sscanf(stat.c_str() + name_end + 1, " %c %d", &state, &parent) == 2 &&
+                parent == ::getpid())
+                found.insert(pid);
+        }
+        return found;
+    }
+    // Until the last is gone: one that ends hands its own children to us.
+    void end_orphans() const {
+        const auto hard = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+        std::set<pid_t> told;
+        for (;;) {
+            bool any = false;
+            const bool late = std::chrono::steady_clock::now() > hard;
+            for (const pid_t pid : children()) {
+                if (before_.contains(pid)) continue;
+                any = true;
+                if (::waitpid(pid, nullptr, WNOHANG) == pid) continue;
+                if (late)
+                    ::kill(pid, SIGKILL);
+                else if (told.insert(pid).second)
+                    ::kill(pid, SIGTERM);
+            }
+            if (!any) return;
+            ::poll(nullptr, 0, 20);
+        }
+    }
+
+    std::set<pid_t> before_;
+    int was_ = 0;
+};
+
+class OwnTmpdir {
+public:
+    OwnTmpdir() {
+        std::error_code error;
+        fs::path parent = fs::temp_directory_path(error);
+        // The path of a socket below ends at 107 characters.
+        if (error || parent.string().size() > 12) parent = "/tmp";
+        std::string name = (parent / "vttm-XXXXXX").string();
+        if (::mkdtemp(name.data()) == nullptr)
+            throw std::system_error(errno, std::generic_category(), "cannot make " + name);
+        path_ = name;
+        ::chmod(path_.c_str(), 01777);  // as /tmp: some tests run programs as another user
+    }
+    ~OwnTmpdir() {
+        unmount();
+        std::error_code ignored;
+        fs::remove_all(path_, ignored);
+    }
+    OwnTmpdir(const OwnTmpdir&) = delete;
+    OwnTmpdir& operator=(const OwnTmpdir&) = delete;
+    const std::string& path() const { return path_; }
+
+private:
+    void unmount() const {
+        std::ifstream mounts("/proc/self/mountinfo");
+        std::vector<std::string> ours;
+        for (std::string line, id, parent, device, root, at; std::getline(mounts, line);) {
+            std::istringstream(line) >> id >> parent >> device >> root >> at;
+            if (at.starts_with(path_ + "/")) ours.push_back(at);
+        }
+        for (auto at = ours.rbegin(); at != ours.rend(); ++at) ::umount2(at->c_str(), MNT_DETACH);
+    }
+
+    std::string path_;
+};
+
 // Hands complete lines on and keeps the rest.
 void emit_lines(std::string& pending, const SubprocessRequest& request, bool at_end) {
     std::size_t start = 0;
@@ -85,7 +193,14 @@ SubprocessResult run_subprocess(const SubprocessRequest& request) {
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
         throw std::system_error(errno, std::generic_category(), "pipe");
     machine::UniqueFd in(ends[0]), out(ends[1]);
-    pid_t pid = spawn(request, out.get());
+    std::optional<OwnTmpdir> tmpdir;
+    std::vector<std::string> added = request.env;
+    if (request.own_tmpdir) {
+        tmpdir.emplace();
+        for (const char* name : {"TMPDIR=", "TEST_TMPDIR="}) added.push_back(name + tmpdir->path());
+    }
+    const OrphanKeeper orphans;
+    pid_t pid = spawn(request, merged_environment(added), out.get());
     out.reset();
 
     SubprocessResult result;

@@ -18,13 +18,18 @@ struct SubprocessResult {
 struct SubprocessRequest {
     std::vector<std::string> argv;               // argv[0] is looked up in PATH
     std::vector<std::string> env;                // "NAME=value", added to ours
-    std::chrono::milliseconds timeout{600'000};  // then the whole process group is killed
+    std::chrono::milliseconds timeout{600'000};  // then the child and all that it started are ended
     // Called for each line of stdout and stderr together (without the newline). May be empty.
     std::function<void(std::string_view)> on_line;
     // Polled ten times a second; true ends the child like a timeout does. May be empty.
     std::function<bool()> cancelled;
+    // Gives the child a TMPDIR of its own, deleted with all that is in it and mounted there, however
+    // the child ends.
+    bool own_tmpdir = false;
 };
 
+// When it returns, nothing runs any more that the child started, in whatever group or session: what
+// outlives it gets SIGTERM and ten seconds (a reaper of ours ignores that, and needs them), then SIGKILL.
 // Throws std::system_error when the program cannot be started.
 SubprocessResult run_subprocess(const SubprocessRequest& request);
 

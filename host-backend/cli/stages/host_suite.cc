@@ -40,6 +40,7 @@ report::TestResults run_program(const StageContext& context, const nlohmann::jso
     // Meson's limit is for an idle machine.
     const std::chrono::seconds limit(std::max(600, test.at("timeout").get<int>()));
     request.timeout = limit;
+    request.own_tmpdir = true;
     request.cancelled = [] { return machine::interrupted() != 0; };
     std::string tail;
     request.on_line = [&](std::string_view line) {

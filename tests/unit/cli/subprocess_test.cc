@@ -5,6 +5,8 @@
 #include <signal.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <system_error>
 
 namespace vttm::cli {
@@ -61,6 +63,35 @@ TEST(Subprocess, SignalsThatWeIgnoreOrBlockReachTheChild) {
         ::sigprocmask(SIG_SETMASK, &before, nullptr);
         EXPECT_EQ(r.status, 128 + number);
     }
+}
+
+// A daemon of a test, in a session of its own and holding no output of ours.
+TEST(Subprocess, NothingThatTheChildStartedOutlivesIt) {
+    for (const bool cancel : {false, true}) {
+        int daemon = 0;
+        const auto begin = std::chrono::steady_clock::now();
+        run_subprocess({.argv = {"sh", "-c",
+                                 "setsid sh -c 'echo $$; exec >/dev/null 2>&1; sleep 60; :' & "
+                                 "sleep 0.5; " + std::string(cancel ? "sleep 60" : "exit 0")},
+                        .on_line = [&](std::string_view l) { daemon = std::stoi(std::string(l)); },
+                        .cancelled = [&] { return cancel && daemon != 0; }});
+        ASSERT_GT(daemon, 0);
+        EXPECT_EQ(::kill(daemon, 0), -1);
+        EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(9)) << "by SIGTERM";
+    }
+}
+
+TEST(Subprocess, ItsOwnTmpdirIsGoneWithAllInIt) {
+    std::string dir;
+    const auto r = run_subprocess(
+        {.argv = {"sh", "-c", "mkdir $TMPDIR/a && echo x >$TMPDIR/a/b && echo $TMPDIR; sleep 60"},
+         .on_line = [&](std::string_view l) { dir = l; },
+         .cancelled = [&] { return !dir.empty(); },
+         .own_tmpdir = true});
+    EXPECT_EQ(r.status, 128 + 9);
+    ASSERT_NE(dir, "");
+    EXPECT_NE(dir, std::filesystem::temp_directory_path().string());
+    EXPECT_FALSE(std::filesystem::exists(dir));
 }
 
 TEST(Subprocess, EnvironmentIsAddedAndReplaced) {

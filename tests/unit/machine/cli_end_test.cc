@@ -144,7 +144,8 @@ protected:
     void SetUp() override {
         VmTest::SetUp();
         if (IsSkipped()) return;
-        std::string name = "/tmp/vttm-cli-XXXXXX";
+        // Short: a run directory's path may have 39 characters.
+        std::string name = (fs::temp_directory_path() / "cli-XXXXXX").string();
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
         home = name;
         cli.emplace(home);

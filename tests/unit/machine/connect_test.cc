@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 class PrivateDaemon {
 public:
     PrivateDaemon() {
-        std::string name = "/tmp/vttm-libvirtd-XXXXXX";
+        std::string name = (fs::temp_directory_path() / "libvirtd-XXXXXX").string();
         if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
         home_ = name;
         ::chmod(home_.c_str(), 0755);
