@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,41 +18,39 @@
 #include "host-backend/cli/output.h"
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/machine/unique_fd.h"
-
-extern char** environ;
+#include "host-backend/machine/workspace.h"
 
 namespace vttm::cli {
 namespace {
 
-// The swap disk of the shell: a sparse file, gone at the end.
-class TemporaryDisk {
-public:
-    explicit TemporaryDisk(std::uint64_t bytes)
-        : path_((std::filesystem::temp_directory_path() / "vttm-shell-XXXXXX").string()) {
-        const machine::UniqueFd fd(::mkostemp(path_.data(), O_CLOEXEC));
-        if (!fd) throw std::system_error(errno, std::generic_category(), "cannot make " + path_);
-        if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) == 0) return;
-        const int error = errno;
-        ::unlink(path_.c_str());
-        throw std::system_error(error, std::generic_category(), "cannot make the swap disk " + path_);
-    }
-    ~TemporaryDisk() { ::unlink(path_.c_str()); }
-    TemporaryDisk(const TemporaryDisk&) = delete;
-    TemporaryDisk& operator=(const TemporaryDisk&) = delete;
-    const std::string& path() const { return path_; }
+// The swap disk of the shell: a sparse file that has no name from the start, so it goes with the last
+// who has it open, however that one ends.
+machine::UniqueFd nameless_disk(const std::filesystem::path& parent, std::uint64_t bytes) {
+    std::filesystem::create_directories(parent);
+    std::string path = (parent / "vttm-shell-XXXXXX").string();
+    machine::UniqueFd fd(::mkostemp(path.data(), O_CLOEXEC));
+    if (!fd) throw std::system_error(errno, std::generic_category(), "cannot make " + path);
+    ::unlink(path.c_str());
+    if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0)
+        throw std::system_error(errno, std::generic_category(), "cannot make the swap disk " + path);
+    return fd;
+}
 
-private:
-    std::string path_;
-};
-
-// Starts a program on this terminal and waits for its end. Ctrl-C and the like end it, too.
-int run_here(std::vector<std::string> argv) {
+// Starts a program on this terminal, with one of our files, and waits for its end. Ctrl-C and the like
+// end it, and our own end does, even by SIGKILL. SIGTERM: QEMU gives the terminal back then.
+int run_here(std::vector<std::string> argv, int file) {
     std::vector<char*> args;
     for (std::string& a : argv) args.push_back(a.data());
     args.push_back(nullptr);
-    pid_t pid = -1;
-    const int error = ::posix_spawn(&pid, args[0], nullptr, nullptr, args.data(), environ);
-    if (error) throw std::system_error(error, std::generic_category(), "cannot start " + argv[0]);
+    const pid_t parent = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid < 0) throw std::system_error(errno, std::generic_category(), "cannot start " + argv[0]);
+    if (pid == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        ::fcntl(file, F_SETFD, 0);
+        if (::getppid() == parent) ::execv(args[0], args.data());
+        ::_exit(127);
+    }
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
@@ -75,7 +73,7 @@ int shell_command(const CommonOptions& common) {
         }
     const machine::MachineConfig c = machine_config(common, load_manifest(common.vm_json));
     machine::preflight(c);
-    TemporaryDisk swap(c.swap_mib << 20);
+    const machine::UniqueFd swap = nameless_disk(machine::disk_parent(c), c.swap_mib << 20);
     const std::string ram = fmt::format("{}M", c.ram_mib), vram = fmt::format("{}M", c.vram_mib);
     print_out("Ctrl-A X ends the machine, `poweroff` too.\n");
     const int status = run_here({
@@ -83,11 +81,12 @@ int shell_command(const CommonOptions& common) {
         "-object", "memory-backend-memfd,id=ram0,share=on,size=" + ram, "-no-reboot", "-nographic",
         "-kernel", c.kernel.string(), "-initrd", c.initramfs.string(), "-append",
         fmt::format("console=ttyS0 panic=-1 quiet vttm.mode=shell {}", c.cmdline_extra),
-        "-drive", fmt::format("file={},if=none,id=swap,format=raw,discard=unmap", swap.path()),
+        "-drive",
+        fmt::format("file=/proc/self/fd/{},if=none,id=swap,format=raw,discard=unmap", swap.get()),
         "-device", "virtio-blk-pci,drive=swap,serial=vttm-swap",
         "-object", "memory-backend-memfd,id=vram0,share=on,size=" + vram,
         "-device", "vttm,id=vttm0,vram=vram0",
-    });
+    }, swap.get());
     machine::throw_if_interrupted();
     if (const auto failure = shell_failure(status)) {
         print_err(fmt::format("vttm: {}\n", failure->text));

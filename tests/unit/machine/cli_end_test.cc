@@ -68,7 +68,7 @@ public:
     }
     // Deletes what left() names, so that a failure is no burden on the tests after it.
     void clean(const fs::path& binary) const {
-        kill_processes(binary, marker(), 5s);
+        kill_processes(binary, home_.string() + "/", 5s);
         std::error_code ignored;
         for (const std::string& name : names_)
             fs::remove(fs::path("/dev/shm") / (name + ".vram"), ignored);
@@ -227,6 +227,26 @@ TEST_P(CliSignal, EndsItWithoutTraces) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Signals, CliSignal, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGKILL));
+
+// ./vttm shell has no reaper: QEMU goes with it, and its disk has no name from the start. A
+// comma in its directory's name is none of QEMU's.
+TEST_F(CliEnd, KilledShell) {
+    fs::rename(home, home.string() + ",");
+    home += ",";
+    cli.emplace(home);
+    const std::string mark = "vttm.test=" + home.filename().string();
+    args.resize(5);
+    args.insert(args.end(), {"shell", "--cmdline", mark});
+    cli->start(args);
+    ASSERT_TRUE(cli->says("ready (shell)")) << cli->output();
+    const auto qemu = find_processes(config.qemu, mark);
+    ASSERT_EQ(qemu.size(), 1u);
+    EXPECT_EQ(cli->left(config.qemu), "");
+    ::kill(cli->pid(), SIGKILL);
+    EXPECT_EQ(cli->wait(10s), 128 + SIGKILL);
+    EXPECT_TRUE(within(10s, [&] { return !process_alive(qemu.front()); }));
+    kill_processes(config.qemu, mark, 5s);
+}
 
 // While QEMU is being started, nobody knows its process yet.
 TEST_F(CliEnd, KilledWhileTheMachineStarts) {
