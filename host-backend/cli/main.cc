@@ -43,7 +43,7 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
         ->default_val("swap-cycle");
     app.add_option("--json", run.json, "where the report goes (default: build/reports/NAME.json)");
     app.add_option("--cycles", c.cycles, "cycles per backup");
-    app.add_option("--backup", c.backups, "copy and/or insert")->delimiter(',');
+    app.add_option("--backup", c.backups, "some of copy, insert, swapcache")->delimiter(',');
     app.add_option("--ram", c.ram_mib, "guest RAM in MiB");
     app.add_option("--vram", c.vram_mib, "device VRAM in MiB, a power of two");
     app.add_option("--swap", c.swap_mib, "swap disk in MiB");

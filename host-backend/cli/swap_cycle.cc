@@ -83,7 +83,7 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
     p.max_second_copies = 0;
     // A share of a handful of pages would prove nothing.
     p.min_known_pages = gtt_pages / 4;
-    if (backup == "insert") {
+    if (backup == "insert" || backup == "swapcache") {
         p.min_unchanged = config.min_unchanged;
         p.min_huge_unsplit_share = config.min_unsplit;
     }

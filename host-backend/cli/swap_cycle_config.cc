@@ -119,11 +119,12 @@ void check_swap_cycle(const SwapCycleConfig& c) {
     // Less, and the hog cannot even start.
     if (c.memcg_limit_mib) in_range("memcg_limit_mib", c.memcg_limit_mib, u64{8}, c.ram_mib);
     in_range("timeout_s", c.timeout_s, u64{10}, u64{86400});
-    if (c.backups.empty()) throw std::runtime_error("backups is empty, name copy and/or insert");
+    if (c.backups.empty())
+        throw std::runtime_error("backups is empty, name some of copy, insert, swapcache");
     for (const std::string& b : c.backups)
-        if (b != "copy" && b != "insert")
-            throw std::runtime_error(
-                fmt::format("backups names \"{}\", this kernel series has copy and insert", b));
+        if (b != "copy" && b != "insert" && b != "swapcache")
+            throw std::runtime_error(fmt::format(
+                "backups names \"{}\", this kernel series has copy, insert and swapcache", b));
 }
 
 }  // namespace vttm::cli

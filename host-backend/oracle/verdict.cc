@@ -232,6 +232,9 @@ Policy Policy::for_backup(std::string_view backup) {
     if (backup == "insert") {
         p.must_grow.emplace_back("inserted_pages");
         p.min_unchanged = 0.99;
+    } else if (backup == "swapcache") {
+        p.must_grow.emplace_back("swapcache_pages");
+        p.min_unchanged = 0.99;
     } else if (backup == "copy") {
         p.must_grow.emplace_back("copied_pages");
         p.must_not_grow.emplace_back("inserted_pages");

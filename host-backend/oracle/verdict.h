@@ -42,7 +42,7 @@ struct Disagreement {
 
 // All that was seen in one cycle (fill, out, look, in, verify).
 struct CycleResult {
-    std::string backup;       // "copy" or "insert"
+    std::string backup;       // "copy", "insert" or "swapcache"
     std::uint32_t cycle = 0;  // from 1
     std::uint64_t pages_filled = 0;
     WitnessReport device, cpu, host;
@@ -91,6 +91,7 @@ struct Policy {
     bool need_device = true, need_cpu = true, need_host = true;
 
     // The defaults for a backup: `insert`: pswpout and inserted_pages grow, unchanged >= 0.99;
+    // `swapcache`: the same with swapcache_pages;
     // `copy`: pswpout and copied_pages grow, inserted_pages does not, unchanged <= 0.01.
     static Policy for_backup(std::string_view backup);
 };

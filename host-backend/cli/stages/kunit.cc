@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kModules[] = {
     "ttm_device_test", "ttm_pool_test",        "ttm_resource_test", "ttm_tt_test",
     "ttm_bo_test",     "ttm_bo_validate_test", "ttm_backup_test",   "ttm_backup_insert_test",
-    "ttm_backup_extract_test", "ttm_backup_speed_test",
+    "ttm_backup_extract_test", "ttm_backup_speed_test", "swap_backup_kunit",
 };
 
 // Warnings that cases of the suites provoke on purpose: no VMA manager, and a ticket with no_wait.
@@ -42,7 +42,7 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
 }  // namespace
 
 void run_kunit(const StageContext& context, report::TestResults& into) {
-    for (const char* backup : {"copy", "insert"}) kunit_boot(context, backup, into);
+    for (const char* backup : {"copy", "insert", "swapcache"}) kunit_boot(context, backup, into);
 }
 
 }  // namespace vttm::cli

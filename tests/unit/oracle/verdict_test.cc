@@ -200,6 +200,15 @@ TEST(Verdict, CopyMustNotInsert) {
     EXPECT_EQ(judged(r).kind, VerdictKind::kInconclusive);
 }
 
+TEST(Verdict, SwapcacheMustHaveMovedPagesIntoTheSwapCache) {
+    CycleResult r = good_cycle();
+    r.backup = "swapcache";
+    r.counters = {{"pswpout", 80}, {"inserted_pages", 0}, {"swapcache_pages", 100}};
+    EXPECT_EQ(judged(r).kind, VerdictKind::kPass);
+    r.counters = {{"pswpout", 80}, {"inserted_pages", 100}, {"swapcache_pages", 0}};
+    EXPECT_EQ(judged(r).kind, VerdictKind::kInconclusive) << "all fell back to the file";
+}
+
 TEST(Verdict, HugePagesAndSecondCopiesWhereAsked) {
     CycleResult r = good_cycle();
     r.runs = {.groups = 10, .unsplit = 4, .huge_groups = 5, .huge_unsplit = 4};
