@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffers that do not fit: eviction, overcommitted GTT, the shrinker in each backup mode, purging.
 #include <algorithm>
+#include <map>
 
 #include "guest-driver/libvttm/agent/buffer_set.h"
 #include "guest-driver/libvttm/agent/drm_backend.h"
@@ -139,10 +140,17 @@ protected:
         }
         const Stats after = backup_stats();
         const auto grown = [&](const char* name) { return after.at(name) - before.at(name); };
-        const bool insert = std::string_view(GetParam()) == "insert";
-        EXPECT_GE(grown(insert ? "inserted_pages" : "copied_pages"), shrunk);
-        EXPECT_EQ(grown(insert ? "copied_pages" : "inserted_pages"), 0);
+        const std::map<std::string_view, const char*> counters = {
+            {"copy", "copied_pages"}, {"insert", "inserted_pages"}, {"swapcache", "swapcache_pages"}};
+        for (const auto& [mode, counter] : counters) {
+            if (mode == GetParam()) {
+                EXPECT_GE(grown(counter), shrunk);
+            } else {
+                EXPECT_EQ(grown(counter), 0) << counter;
+            }
+        }
         EXPECT_EQ(grown("insert_fallback"), 0);
+        EXPECT_EQ(grown("swapcache_fallback"), 0);
     }
 
 private:

@@ -107,5 +107,15 @@ TEST(Subprocess, MissingProgramThrows) {
     EXPECT_THROW(run_subprocess({.argv = {"/nonexistent/program"}}), std::system_error);
 }
 
+// A test waits for its QEMU, which was never its child, by asking whether the process is there.
+TEST(Subprocess, AnOrphanThatEndedIsGoneWhileTheProgramRuns) {
+    const SubprocessResult r = run_subprocess(
+        {.argv = {"sh", "-c",
+                  "p=$( (setsid sh -c 'exit 0' >/dev/null & echo $!) )\n"
+                  "for i in $(seq 60); do kill -0 $p 2>/dev/null || exit 0; sleep 0.05; done\n"
+                  "exit 1"}});
+    EXPECT_EQ(r.status, 0);
+}
+
 }  // namespace
 }  // namespace vttm::cli
