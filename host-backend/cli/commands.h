@@ -46,7 +46,8 @@ std::vector<std::string> bench_run_argv(const CommonOptions& common, const Bench
                                         const std::filesystem::path& json);
 
 struct CompareOptions {
-    std::vector<std::string> ways = {"copy/copy", "insert", "insert/copy"};  // BACKUP[/RESTORE]
+    // BACKUP[/RESTORE]; upstream is copy/copy.
+    std::vector<std::string> ways = {"copy/copy", "insert", "insert/copy", "swapcache"};
     unsigned rounds = 5;                                // to memory and back, per way
     unsigned disk_rounds = 2;                           // to disk and back
     unsigned cycles = 100;                              // of the wear run; 0: none
