@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "host-backend/cli/median.h"
+
 namespace vttm::cli {
 namespace {
 
@@ -42,12 +44,7 @@ std::optional<double> ratio(std::optional<double> a, std::optional<double> b) {
 double Figure::min() const { return *std::min_element(values.begin(), values.end()); }
 double Figure::max() const { return *std::max_element(values.begin(), values.end()); }
 
-double Figure::median() const {
-    std::vector<double> v = values;
-    std::sort(v.begin(), v.end());
-    const std::size_t half = v.size() / 2;
-    return v.size() % 2 ? v[half] : (v[half - 1] + v[half]) / 2;
-}
+double Figure::median() const { return cli::median(values).value(); }
 
 std::vector<Figure> bench_figures(const std::vector<json>& runs) {
     Collector c;

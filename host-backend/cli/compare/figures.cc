@@ -185,13 +185,6 @@ nlohmann::json way_json(const Way& w) { return {{"backup", w.backup}, {"restore"
 
 }  // namespace
 
-std::optional<double> median(std::vector<double> values) {
-    if (values.empty()) return std::nullopt;
-    std::sort(values.begin(), values.end());
-    const std::size_t mid = values.size() / 2;
-    return values.size() % 2 ? values[mid] : (values[mid - 1] + values[mid]) / 2;
-}
-
 double ms_per_mib_out(const MemoryRound& r) { return ms_per_mib(r.out_ns, r.pages_out); }
 double ms_per_mib_in(const MemoryRound& r) { return ms_per_mib(r.in_ns, r.pages_out); }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/cli/median.h"
 #include "host-backend/oracle/verdict.h"
 #include "host-backend/report/exit_code.h"
 
@@ -91,9 +92,6 @@ struct Comparison {
     std::vector<FullRun> full;
     std::vector<EdgeRun> edge;
 };
-
-// Middle value; the mean of the two middle ones of an even number. Nothing of nothing.
-std::optional<double> median(std::vector<double> values);
 
 // Median over the rounds of (a in round i) / (b in round i), by figure (a positive number; rounds in
 // which either is 0 do not count). Paired, because the machine's speed drifts.
