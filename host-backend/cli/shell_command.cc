@@ -79,6 +79,7 @@ int shell_command(const CommonOptions& common) {
     const int status = run_here({
         c.qemu.string(), "-machine", "q35,memory-backend=ram0", "-accel", c.accel, "-m", ram,
         "-object", "memory-backend-memfd,id=ram0,share=on,size=" + ram, "-no-reboot", "-nographic",
+        "-nic", "none",  // its boot ROM is in a package that nothing else needs
         "-kernel", c.kernel.string(), "-initrd", c.initramfs.string(), "-append",
         fmt::format("console=ttyS0 panic=-1 quiet vttm.mode=shell {}", c.cmdline_extra),
         "-drive",
