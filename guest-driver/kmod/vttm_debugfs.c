@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* debugfs: where each page of each buffer is (placement), and counters (vttm_stats). */
+/*
+ * debugfs: where each page of each buffer is (placement), counters (vttm_stats), and how this device's
+ * buffers are backed up (ttm_backup).
+ */
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
 
@@ -246,6 +249,9 @@ void vttm_debugfs_init(struct drm_minor *minor)
 
 	debugfs_create_file("placement", 0400, root, vdev, &vttm_placement_fops);
 	debugfs_create_file("vttm_stats", 0444, root, vdev, &vttm_stats_fops);
+#ifdef TTM_DEVICE_HAS_BACKUP
+	ttm_device_create_backup_debugfs(&vdev->ttm, root, "ttm_backup");
+#endif
 	for (i = 0; i < ARRAY_SIZE(managers); i++)
 		ttm_resource_manager_create_debugfs(ttm_manager_type(&vdev->ttm, managers[i].type),
 						    root, managers[i].name);

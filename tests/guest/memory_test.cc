@@ -1,48 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffers that do not fit: eviction, overcommitted GTT, the shrinker in each backup mode, purging.
 #include <algorithm>
-#include <map>
 
-#include "guest-driver/libvttm/agent/buffer_set.h"
-#include "guest-driver/libvttm/agent/drm_backend.h"
-#include "tests/guest/guest_test.h"
+#include "tests/guest/backup_test.h"
 
 namespace vttm::guest::test {
 namespace {
-
-constexpr const char* kBackupSwitch = "/sys/module/ttm/parameters/backup";
-constexpr const char* kBackupStats = "/sys/kernel/debug/ttm/backup_stats";
-
-// Stamped buffers through the agent's own code: batches, both witnesses.
-class Stamped {
-public:
-    Stamped() : buffers_(gpu_) {}
-
-    void create(std::uint64_t bytes, std::uint64_t each, Domain domain, Caching caching) {
-        std::vector<BufferRequest> requests;
-        for (std::uint64_t made = 0; made < bytes; made += each) {
-            requests.push_back({++last_id_, each, domain, caching});
-        }
-        buffers_.create(requests);
-    }
-    void fill(std::uint32_t generation, Actor by = Actor::kDevice) {
-        buffers_.fill({std::nullopt, generation, kKey, by}, no_progress);
-    }
-    void expect_intact(std::uint32_t generation, Actor by) {
-        const VerifyResult found =
-            buffers_.verify({std::nullopt, generation, kKey, by, false}, no_progress);
-        EXPECT_GT(found.pages, 0u);
-        EXPECT_EQ(found.good, found.pages)
-            << (by == Actor::kCpu ? "as the CPU sees it" : "as the device sees it");
-    }
-
-private:
-    static void no_progress(std::uint64_t, std::uint64_t) {}
-
-    DrmBackend gpu_;
-    BufferSet buffers_;
-    std::uint32_t last_id_ = 0;
-};
 
 class MemoryTest : public GuestTest {
 protected:
@@ -97,65 +60,6 @@ TEST_F(MemoryTest, ABufferLargerThanItsDomainIsRefusedWhenUsed) {
     const Gpu::Bound small = gpu.create(kMib, VTTM_DOMAIN_VRAM);
     gpu.fill(small, 1);
 }
-
-class BackupTest : public MemoryTest, public ::testing::WithParamInterface<const char*> {
-protected:
-    void SetUp() override {
-        MemoryTest::SetUp();
-        if (const auto mode = files.try_read_line(kBackupSwitch)) {
-            old_mode_ = *mode;
-            const int error = files.try_write(kBackupSwitch, GetParam());
-            if (error == EINVAL || error == EOPNOTSUPP) {
-                GTEST_SKIP() << "this kernel has no ttm.backup=" << GetParam();
-            }
-            ASSERT_EQ(error, 0);
-            ASSERT_EQ(files.try_read_line(kBackupSwitch), GetParam());
-        } else if (std::string_view(GetParam()) != "copy") {  // the only one without our series
-            GTEST_SKIP() << "this kernel has no " << kBackupSwitch;
-        }
-        if (find_shrinker_debugfs(files).empty()) {
-            GTEST_SKIP() << "no shrinker of vttm in debugfs";
-        }
-        const auto swaps = parse_meminfo(files.read("/proc/meminfo"));
-        if (swaps.at("SwapTotal") == 0) {
-            GTEST_SKIP() << "no swap area";
-        }
-    }
-    void TearDown() override {
-        if (!old_mode_.empty()) {
-            files.try_write(kBackupSwitch, old_mode_);
-        }
-        MemoryTest::TearDown();
-    }
-    std::int64_t shrunk_pages() const { return driver_stats(files).at("shrunk_pages"); }
-
-    // ttm's own counters; empty without our series, where there is `copy` only.
-    Stats backup_stats() const {
-        return files.exists(kBackupStats) ? parse_name_value(files.read(kBackupStats)) : Stats();
-    }
-    // That what was shrunk since `before` went the way that the mode names, all of it.
-    void expect_mode_was_used(const Stats& before, std::int64_t shrunk) const {
-        if (old_mode_.empty()) {
-            return;
-        }
-        const Stats after = backup_stats();
-        const auto grown = [&](const char* name) { return after.at(name) - before.at(name); };
-        const std::map<std::string_view, const char*> counters = {
-            {"copy", "copied_pages"}, {"insert", "inserted_pages"}, {"swapcache", "swapcache_pages"}};
-        for (const auto& [mode, counter] : counters) {
-            if (mode == GetParam()) {
-                EXPECT_GE(grown(counter), shrunk);
-            } else {
-                EXPECT_EQ(grown(counter), 0) << counter;
-            }
-        }
-        EXPECT_EQ(grown("insert_fallback"), 0);
-        EXPECT_EQ(grown("swapcache_fallback"), 0);
-    }
-
-private:
-    std::string old_mode_;
-};
 
 TEST_P(BackupTest, ShrunkenBuffersComeBackIntact) {
     Stamped buffers;
@@ -219,7 +123,7 @@ TEST_P(BackupTest, UnneededContentIsPurged) {
     gpu.expect_stamped(keep, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, BackupTest, ::testing::Values("copy", "insert", "swapcache"),
+INSTANTIATE_TEST_SUITE_P(Modes, BackupTest, ::testing::ValuesIn(kModes),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

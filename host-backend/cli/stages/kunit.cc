@@ -14,7 +14,8 @@ namespace {
 constexpr const char* kModules[] = {
     "ttm_device_test", "ttm_pool_test",        "ttm_resource_test", "ttm_tt_test",
     "ttm_bo_test",     "ttm_bo_validate_test", "ttm_backup_test",   "ttm_backup_insert_test",
-    "ttm_backup_extract_test", "ttm_backup_speed_test", "swap_backup_kunit",
+    "ttm_backup_extract_test", "ttm_backup_speed_test", "ttm_backup_device_test",
+    "swap_backup_kunit",
 };
 
 // Warnings that cases of the suites provoke on purpose: no VMA manager, and a ticket with no_wait.
