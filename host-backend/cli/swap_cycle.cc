@@ -95,7 +95,7 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
         p.max_growth.push_back({"memcg.events.oom_kill", 0, VerdictKind::kInconclusive,
                                 "the OOM killer took the hog"});
         // Upstream's copy charges whoever happens to reclaim, so there it is only reported.
-        if (backup == "insert")
+        if (backup == "insert" || backup == "swapcache")
             p.max_levels.push_back({kForeign, kForeignSlack, VerdictKind::kLeak,
                                     "the hog's memory cgroup is charged for somebody else's pages"});
     }

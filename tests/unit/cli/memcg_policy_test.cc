@@ -32,13 +32,14 @@ oracle::CycleResult good(const std::string& backup) {
     r.swapped_share = 1;
     r.counters = {{"pswpout", 100},
                   {"inserted_pages", backup == "insert" ? 4096 : 0},
+                  {"swapcache_pages", backup == "swapcache" ? 4096 : 0},
                   {"copied_pages", backup == "copy" ? 4096 : 0},
                   {"memcg.events.max", 12},
                   {"memcg.events.oom", 0},
                   {"memcg.events.oom_kill", 0}};
     r.levels = {{"memcg.foreign_bytes", 0}};
     r.runs.huge_groups = r.runs.huge_unsplit = 4;
-    (backup == "insert" ? r.zero_copy.unchanged : r.zero_copy.changed) = 4096;
+    (backup == "copy" ? r.zero_copy.changed : r.zero_copy.unchanged) = 4096;
     return r;
 }
 
@@ -47,7 +48,7 @@ oracle::Verdict judged(const oracle::CycleResult& r) {
 }
 
 TEST(MemcgPolicy, GoodCyclesPass) {
-    for (const char* backup : {"copy", "insert"}) {
+    for (const char* backup : {"copy", "insert", "swapcache"}) {
         const auto v = judged(good(backup));
         EXPECT_EQ(v.kind, VerdictKind::kPass)
             << backup << ": " << (v.reasons.empty() ? "" : v.reasons[0]);
@@ -62,14 +63,16 @@ TEST(MemcgPolicy, LimitThatWasNotMetIsInconclusive) {
     EXPECT_EQ(judged(r).kind, VerdictKind::kInconclusive);
 }
 
-TEST(MemcgPolicy, ChargeForOthersPagesIsAFailureOfInsertOnly) {
-    auto r = good("insert");
-    r.levels["memcg.foreign_bytes"] = 100 * kMiB;
-    const auto v = judged(r);
-    EXPECT_EQ(v.kind, VerdictKind::kLeak);
-    EXPECT_THAT(v.reasons, ElementsAre(HasSubstr("somebody else's pages")));
-    r.levels.clear();
-    EXPECT_EQ(judged(r).kind, VerdictKind::kInconclusive);
+TEST(MemcgPolicy, ChargeForOthersPagesIsAFailureButOfCopy) {
+    for (const char* backup : {"insert", "swapcache"}) {
+        auto r = good(backup);
+        r.levels["memcg.foreign_bytes"] = 100 * kMiB;
+        const auto v = judged(r);
+        EXPECT_EQ(v.kind, VerdictKind::kLeak) << backup;
+        EXPECT_THAT(v.reasons, ElementsAre(HasSubstr("somebody else's pages"))) << backup;
+        r.levels.clear();
+        EXPECT_EQ(judged(r).kind, VerdictKind::kInconclusive) << backup;
+    }
     auto copy = good("copy");
     copy.levels["memcg.foreign_bytes"] = 100 * kMiB;
     EXPECT_EQ(judged(copy).kind, VerdictKind::kPass);
