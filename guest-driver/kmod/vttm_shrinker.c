@@ -141,7 +141,9 @@ static unsigned long vttm_shrinker_scan(struct shrinker *shrinker, struct shrink
 
 	if (vttm_pages(&vdev->purgeable_pages))
 		ret = vttm_shrink_passes(&shrink, may_wait, false);
-	if (!vttm_shrink_done(&shrink, ret) && sc->gfp_mask & __GFP_FS) {
+	/* Without swap nothing would be backed up: no buffer is to lose its place for that. */
+	if (!vttm_shrink_done(&shrink, ret) && sc->gfp_mask & __GFP_FS &&
+	    ttm_backup_bytes_avail()) {
 		shrink.purge_only = false;
 		vttm_shrink_passes(&shrink, may_wait, may_wait && sc->gfp_mask & __GFP_IO);
 	}
