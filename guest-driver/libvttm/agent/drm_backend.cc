@@ -77,17 +77,21 @@ std::vector<std::uint32_t> DrmBackend::handles(std::span<const StampRange> range
     return handles;
 }
 
+void DrmBackend::run(std::uint32_t engine, const PacketBuilder& packets,
+                     std::span<const std::uint32_t> buffers) {
+    Submission submission;
+    submission.engine = engine;
+    submission.packets = packets.dwords();
+    submission.buffers = buffers;
+    submit(device_, submission).wait();
+}
+
 void DrmBackend::stamp(std::span<const StampRange> ranges) {
     PacketBuilder packets;
     for (const StampRange& range : ranges) {
         packets.stamp_write(address(range), range);
     }
-    const std::vector<std::uint32_t> used = handles(ranges);
-    Submission submission;
-    submission.engine = VTTM_ENGINE_STAMP;
-    submission.packets = packets.dwords();
-    submission.buffers = used;
-    submit(device_, submission).wait();
+    run(VTTM_ENGINE_STAMP, packets, handles(ranges));
 }
 
 std::vector<vttm_stamp_result> DrmBackend::verify(std::span<const StampRange> ranges) {
@@ -106,11 +110,7 @@ std::vector<vttm_stamp_result> DrmBackend::verify(std::span<const StampRange> ra
     }
     std::vector<std::uint32_t> used = handles(ranges);
     used.push_back(results.handle());
-    Submission submission;
-    submission.engine = VTTM_ENGINE_STAMP;
-    submission.packets = packets.dwords();
-    submission.buffers = used;
-    submit(device_, submission).wait();
+    run(VTTM_ENGINE_STAMP, packets, used);
 
     std::vector<vttm_stamp_result> found(ranges.size());
     const Mapping mapping = results.map();
@@ -123,12 +123,7 @@ std::vector<vttm_stamp_result> DrmBackend::verify(std::span<const StampRange> ra
 void DrmBackend::make_resident(std::span<const StampRange> ranges) {
     PacketBuilder packets;
     packets.nop();
-    const std::vector<std::uint32_t> used = handles(ranges);
-    Submission submission;
-    submission.engine = VTTM_ENGINE_COPY;
-    submission.packets = packets.dwords();
-    submission.buffers = used;
-    submit(device_, submission).wait();
+    run(VTTM_ENGINE_COPY, packets, handles(ranges));
 }
 
 std::unique_ptr<CpuView> DrmBackend::map(std::uint32_t id) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "guest-driver/libvttm/agent/gpu_backend.h"
+#include "guest-driver/libvttm/packets.h"
 #include "guest-driver/libvttm/vm.h"
 
 namespace vttm::guest {
@@ -32,6 +33,8 @@ private:
     const Bound& bound(std::uint32_t id) const;
     std::uint64_t address(const StampRange& range) const;
     std::vector<std::uint32_t> handles(std::span<const StampRange> ranges) const;
+    // Submits and waits. buffers: handles of all that the packets touch.
+    void run(std::uint32_t engine, const PacketBuilder& packets, std::span<const std::uint32_t> buffers);
 
     Device device_;
     Vm vm_;
