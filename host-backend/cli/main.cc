@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "host-backend/cli/commands.h"
+#include "host-backend/cli/compare/figures.h"
 #include "host-backend/cli/conclude.h"
 #include "host-backend/cli/output.h"
 #include "host-backend/machine/interrupt.h"
@@ -59,11 +60,7 @@ void add_compare(CLI::App& app, cli::CompareOptions& o) {
                    "what to compare: ttm.backup, and after a slash ttm.restore (auto, copy)")
         ->delimiter(',')
         ->check([](const std::string& way) {
-            const std::string backup = way.substr(0, way.find('/'));
-            const std::string restore = backup == way ? "auto" : way.substr(backup.size() + 1);
-            const bool good = (backup == "copy" || backup == "insert" || backup == "swapcache") &&
-                              (restore == "auto" || restore == "copy");
-            return good ? std::string() : "no such way: " + way;
+            return cli::parse_way(way) ? std::string() : "no such way: " + way;
         });
     app.add_option("--rounds", o.rounds, "rounds to memory and back, per way");
     app.add_option("--disk-rounds", o.disk_rounds, "rounds to disk and back, per way");

@@ -25,12 +25,6 @@ constexpr std::uint64_t kEdgeRamMib = 512;
 constexpr std::uint64_t kEdgeBuffersMib = 300;
 constexpr std::uint64_t kEdgeHogMib = 400;
 
-Way way_of(const std::string& name) {
-    const auto slash = name.find('/');
-    if (slash == std::string::npos) return {name, "auto"};
-    return {name.substr(0, slash), name.substr(slash + 1)};
-}
-
 machine::MachineConfig bench_machine(const CommonOptions& common, const Manifest& manifest,
                                      std::uint64_t ram_mib, std::uint64_t swap_mib) {
     machine::MachineConfig mc = machine_config(common, manifest);
@@ -106,7 +100,7 @@ int compare_command(const CommonOptions& common, const CompareOptions& options) 
     c.kernel_release = manifest.kernel_release;
     c.accelerator = mc.accel;
     c.seed = options.seed ? options.seed : std::random_device{}() | 1u;
-    for (const std::string& name : options.ways) c.ways.push_back(way_of(name));
+    for (const std::string& name : options.ways) c.ways.push_back(parse_way(name).value());
     c.buffers = options.buffers;
     c.buffer_bytes = options.buffer_kib << 10;
 

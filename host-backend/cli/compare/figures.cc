@@ -185,6 +185,15 @@ nlohmann::json way_json(const Way& w) { return {{"backup", w.backup}, {"restore"
 
 }  // namespace
 
+std::optional<Way> parse_way(std::string_view text) {
+    const std::size_t slash = text.find('/');
+    Way way{std::string(text.substr(0, slash)),
+            slash == text.npos ? "auto" : std::string(text.substr(slash + 1))};
+    const bool known = (way.backup == "copy" || way.backup == "insert" || way.backup == "swapcache") &&
+                       (way.restore == "auto" || way.restore == "copy");
+    return known ? std::optional(std::move(way)) : std::nullopt;
+}
+
 double ms_per_mib_out(const MemoryRound& r) { return ms_per_mib(r.out_ns, r.pages_out); }
 double ms_per_mib_in(const MemoryRound& r) { return ms_per_mib(r.in_ns, r.pages_out); }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "host-backend/cli/median.h"
@@ -24,6 +25,9 @@ struct Way {
     std::string label() const { return restore == "auto" ? backup : backup + "/" + restore; }
     bool operator==(const Way&) const = default;
 };
+
+// Reads what label() gives, and "insert/auto"; nothing for a backup or way back that does not exist.
+std::optional<Way> parse_way(std::string_view text);
 
 // Buffers out to memory (shmem, swap cache) by the shrinker, and back; nothing is written to disk.
 struct MemoryRound {

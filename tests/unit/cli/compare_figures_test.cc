@@ -45,6 +45,14 @@ ExitCode judged(const Comparison& c, std::vector<std::string>* why) {
     return judge(c, why);
 }
 
+TEST(Compare, ReadsAWay) {
+    EXPECT_EQ(parse_way("insert"), kInsert);
+    EXPECT_EQ(parse_way("insert/auto"), kInsert);
+    EXPECT_EQ(parse_way("copy/copy"), kCopy);
+    for (const char* wrong : {"", "/", "move", "insert/", "insert/fast", "/copy", "insert/copy/auto"})
+        EXPECT_FALSE(parse_way(wrong)) << wrong;
+}
+
 TEST(CompareFigures, MedianOfOddEvenAndNothing) {
     EXPECT_EQ(median({3, 1, 2}), 2);
     EXPECT_EQ(median({4, 1, 2, 3}), 2.5);
