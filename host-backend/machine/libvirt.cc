@@ -172,6 +172,11 @@ void HostSession::keep_capabilities() const {
     if (!dir_.empty()) copy_files(capabilities_of(dir_ / "libvirt"), capability_store());
 }
 
+// Each QEMU of the built-in driver has a socket there.
+void HostSession::kill_at_end(const fs::path& emulator) {
+    reaper_.kill_at_end(emulator, dir().string() + "/");
+}
+
 ConnectPtr HostSession::connect(const std::string& uri) {
     if (const auto it = connections_.find(uri); it != connections_.end()) {
         if (virConnectIsAlive(it->second.get()) == 1) return it->second;

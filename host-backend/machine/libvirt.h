@@ -36,6 +36,9 @@ public:
     HostSession& operator=(const HostSession&) = delete;
 
     Reaper& reaper() { return reaper_; }
+    // Has the reaper end each QEMU that the embedded driver starts with this binary: machines, and the one that libvirt asks
+    // what it can.
+    void kill_at_end(const std::filesystem::path& emulator);
     // Opens (once) the embedded driver ("") or another URI. Throws InfraError.
     ConnectPtr connect(const std::string& uri);
     // Where libvirt puts the log of a domain's QEMU.

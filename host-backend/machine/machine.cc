@@ -132,6 +132,7 @@ void Machine::Impl::create_domain() {
     if (config.device) workspace.make_file(workspace.vram_file(), config.vram_mib * kMiB);
     const std::string xml = domain_xml(spec());
     report_file("domain.xml", xml);
+    if (config.connect_uri.empty()) host.kill_at_end(emulator);
     ConnectPtr connection = host.connect(config.connect_uri);
     throw_if_interrupted();
     host.reaper().kill_at_end(emulator, "guest=" + name + ",");

@@ -95,6 +95,10 @@ public:
         const auto found = find_processes(binary, marker());
         return found.empty() ? 0 : found.front();
     }
+    // Also those that libvirt starts to find out what they can, which have no name.
+    bool any_qemu(const fs::path& binary) const {
+        return !find_processes(binary, (home_ / "run").string() + "/").empty();
+    }
     // What is there of it; waits for the reaper.
     std::string left(const fs::path& binary) const {
         std::string text;
@@ -107,7 +111,7 @@ public:
             }
             for (const std::string& name : names_)
                 if (fs::exists(fs::path("/dev/shm") / (name + ".vram"))) text += name + ".vram ";
-            if (qemu(binary) != 0) text += "QEMU ";
+            if (qemu(binary) != 0 || any_qemu(binary)) text += "QEMU ";
             if (slurp("/proc/self/mountinfo").find(home_.string()) != std::string::npos)
                 text += "a mount ";
             return text.empty();
@@ -252,6 +256,15 @@ TEST_F(CliEnd, KilledShell) {
 TEST_F(CliEnd, KilledWhileTheMachineStarts) {
     run();
     ASSERT_TRUE(cli->says("boot"));
+    ::kill(cli->pid(), SIGKILL);
+    EXPECT_EQ(cli->wait(30s), 128 + SIGKILL);
+}
+
+// The first QEMU is not the machine's: libvirt asks it what it can.
+TEST_F(CliEnd, KilledWhileLibvirtAsksQemu) {
+    run();
+    ASSERT_TRUE(within(60s, [&] { return cli->any_qemu(config.qemu); })) << cli->output();
+    EXPECT_EQ(cli->qemu(config.qemu), 0);
     ::kill(cli->pid(), SIGKILL);
     EXPECT_EQ(cli->wait(30s), 128 + SIGKILL);
 }
