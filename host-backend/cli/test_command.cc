@@ -19,16 +19,18 @@ using report::TestStatus;
 
 const std::vector<Stage>& stages() {
     static const std::vector<Stage> all = {
-        {"unit", "host tests, no machine", true,
+        {"unit", "host tests, no machine", true, false,
          [](const StageContext& c, TestResults& r) { run_host_suite(c, "unit", r); }},
-        {"vm", "QEMU device by qtest; machine errors by planted panics, hangs, kills", false,
+        {"vm", "QEMU device by qtest; machine errors by planted panics, hangs, kills", false, false,
          [](const StageContext& c, TestResults& r) { run_host_suite(c, "vm", r); }},
-        {"guest", "driver and library tests in the guest", false, run_guest_tests},
-        {"kunit", "the kernel's KUnit suites, per ttm.backup", false, run_kunit},
-        {"planted", "faults planted in RAM and swap file of live cycles, per ttm.backup", false,
+        {"guest", "driver and library tests in the guest", false, false, run_guest_tests},
+        {"kunit", "the kernel's KUnit suites, per ttm.backup", false, false, run_kunit},
+        {"planted", "faults planted in RAM and swap file of live cycles, per ttm.backup", false, false,
          run_self_test},
-        {"cycle", "short swap cycles per ttm.backup; the hog free, or in a limited cgroup", false,
+        {"cycle", "short swap cycles per ttm.backup; the hog free, or in a limited cgroup", false, false,
          run_short_cycles},
+        {"series", "the kernel series compiled after each patch and in each configuration; sparse", false, true,
+         run_series},
     };
     return all;
 }
@@ -48,7 +50,8 @@ void print_cases(const TestResults& results) {
 
 int print_list() {
     std::string text;
-    for (const Stage& s : stages()) text += fmt::format("{:<8} {}\n", s.name, s.what);
+    for (const Stage& s : stages())
+        text += fmt::format("{:<8} {}{}\n", s.name, s.what, s.only_named ? " (only when named)" : "");
     print_out(text);
     return 0;
 }
@@ -71,9 +74,9 @@ int test_command(const CommonOptions& common, const TestOptions& options) {
     TestResults all;
     std::optional<Failure> first;
     for (const Stage& stage : stages()) {
-        if (!options.only.empty() &&
-            std::find(options.only.begin(), options.only.end(), stage.name) == options.only.end())
-            continue;
+        const bool named =
+            std::find(options.only.begin(), options.only.end(), stage.name) != options.only.end();
+        if (options.only.empty() ? stage.only_named : !named) continue;
         const double begin = progress.seconds();
         const TestResults results = run_stage(stage, context, first);
         const report::TestCounts n = results.counts();

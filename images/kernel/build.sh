@@ -39,17 +39,6 @@ fragments() {
     printf "$VTTM_ROOT/images/kernel/config/%s.config\n" "$@"
 }
 
-# series: prints the paths of the patches in order.
-series() {
-    local name
-    while read -r name; do
-        case $name in
-        '' | '#'*) ;;
-        *) printf '%s\n' "$patch_dir/$name" ;;
-        esac
-    done <"$patch_dir/series"
-}
-
 # tree_key DIR: identity of a user's tree from names, sizes and times: its 80,000 files are not read each time.
 tree_key() {
     (cd "$1" && find . \( -name .git -o -name '*.o' -o -name '*.ko' -o -name '.*.cmd' \) -prune -o \

@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-# How a kernel is made. Sourced by build.sh; uses its variables variant, source, pin, package, key, log.
+# How a kernel is made. Sourced by build.sh and check_series.sh; uses their variables variant, source, pin, package, key, log, patch_dir,
+# and their function fragments.
 
 # Lines that a build without ccache hits or misses writes, for the progress display only.
 build_lines=2350
 # Unpacked source and objects, MiB.
 disk_need=5120
+
+# series: prints the paths of the patches in order.
+series() {
+    local name
+    while read -r name; do
+        case $name in
+        '' | '#'*) ;;
+        *) printf '%s\n' "$patch_dir/$name" ;;
+        esac
+    done <"$patch_dir/series"
+}
 
 # check_tools: dies if a program is missing that the build needs.
 check_tools() {

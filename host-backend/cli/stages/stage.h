@@ -31,6 +31,8 @@ struct Stage {
     // cases that say they need root, where the user is not, or CAP_SYS_ADMIN, where it is not there
     // (a container's root).
     bool may_skip;
+    // True: too long for each `./vttm test`; runs only when it is named.
+    bool only_named;
     std::function<void(const StageContext&, report::TestResults&)> run;
 };
 
@@ -50,6 +52,9 @@ void run_kunit(const StageContext& context, report::TestResults& into);
 void run_self_test(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
+
+// The kernel series compiled patch by patch and in several configurations, and what sparse says of it.
+void run_series(const StageContext& context, report::TestResults& into);
 
 // One case; message says why it failed or was skipped.
 report::TestCase make_case(std::string suite, std::string name, report::TestStatus status,

@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 class StageTest : public ::testing::Test {
 protected:
     TestResults run(std::function<void(const StageContext&, TestResults&)> body, bool may_skip = false) {
-        return run_stage({"s", "a stage", may_skip, std::move(body)}, context_, first_);
+        return run_stage({"s", "a stage", may_skip, false, std::move(body)}, context_, first_);
     }
     static report::TestCase passed(const char* name) { return make_case("x", name, TestStatus::kPassed); }
 
