@@ -142,6 +142,8 @@ int dispatch(int argc, char** argv) {
         if (*run_app) {
             // The scenario gives the defaults, so what the command line says comes once more over it.
             run.config = load_scenario(root, scenario);
+            if (const auto variant = cli::variant_of(common.vm_json))
+                cli::fit_to_variant(run.config, machine::variant_named(*variant));
             app.parse(argc, argv);
             cli::check_swap_cycle(run.config);
         }

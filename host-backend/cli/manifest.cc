@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "host-backend/machine/variant.h"
+
 namespace vttm::cli {
 namespace {
 
@@ -42,11 +44,19 @@ Manifest load_manifest(const std::filesystem::path& path) {
     m.initramfs = file(j, "initramfs", path);
     m.kernel_release = text(j, "kernel_release", path);
     m.variant = text(j, "variant", path);
+    machine::variant_named(m.variant);
     m.accel = text(j, "accel", path);
     if (m.accel != "kvm" && m.accel != "tcg")
         throw std::runtime_error(
             fmt::format("{}: accel is \"{}\", not kvm or tcg; run ./vttm doctor", path.string(), m.accel));
     return m;
+}
+
+std::optional<std::string> variant_of(const std::filesystem::path& path) {
+    std::ifstream in(path);
+    const nlohmann::json j = nlohmann::json::parse(in, nullptr, false);
+    if (!j.is_object() || !j.contains("variant") || !j["variant"].is_string()) return std::nullopt;
+    return j["variant"].get<std::string>();
 }
 
 }  // namespace vttm::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace vttm::cli {
@@ -19,5 +20,8 @@ struct Manifest {
 // Reads and checks vm.json: all keys there, all files readable. Throws std::runtime_error that names
 // the file, the key, and what to do.
 Manifest load_manifest(const std::filesystem::path& path);
+
+// Only the variant; nullopt if the file does not say (load_manifest() tells why).
+std::optional<std::string> variant_of(const std::filesystem::path& path);
 
 }  // namespace vttm::cli

@@ -9,6 +9,7 @@
 
 #include "host-backend/cli/commands.h"
 #include "host-backend/cli/conclude.h"
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/output.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/report/run_report.h"
@@ -46,6 +47,8 @@ void run_backups(machine::Machine& machine, const RunOptions& options, const Com
         cycle.run(report);
     }
     report.balances = take_balances(before, session.counters());
+    progress.phase("what the kernel has to say");
+    check_kernel(machine, machine::variant_named(report.kernel_variant), progress);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <stdexcept>
@@ -95,6 +96,11 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
     }
     check_swap_cycle(c);
     return c;
+}
+
+void fit_to_variant(SwapCycleConfig& c, const machine::Variant& variant) {
+    c.timeout_s = std::min<std::uint64_t>(c.timeout_s * static_cast<unsigned>(variant.patience), 86400);
+    if (!variant.huge_pages) c.min_unsplit = 0;
 }
 
 void check_swap_cycle(const SwapCycleConfig& c) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/machine/variant.h"
+
 namespace vttm::cli {
 
 struct SwapCycleConfig {
@@ -33,5 +35,8 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path);
 
 // Throws std::runtime_error with the name and the value of the first bad parameter.
 void check_swap_cycle(const SwapCycleConfig& config);
+
+// What a scenario may ask of a kernel variant: more time of a slow one; of one without huge pages no 2 MiB pages.
+void fit_to_variant(SwapCycleConfig& config, const machine::Variant& variant);
 
 }  // namespace vttm::cli

@@ -14,6 +14,15 @@ namespace {
 
 bool ends_splat(std::string_view message) { return message.starts_with("---[ end "); }
 
+// "f+0x1/0x2" as a frame, after "RIP: 0010:", or after "at "; not "? f+0x1/0x2", which an earlier call left on the stack.
+bool names_function(const std::string& message, const std::string& function) {
+    const std::size_t at = message.find(function + "+0x");
+    if (at == std::string::npos) return false;
+    if (at == 0) return true;
+    if (message[at - 1] == ':') return message.starts_with("RIP: ");
+    return message[at - 1] == ' ' && (at < 2 || message[at - 2] != '?');
+}
+
 std::string clean(std::string_view raw) {
     while (raw.ends_with('\r')) raw.remove_suffix(1);
     std::string out;
@@ -30,12 +39,9 @@ std::string clean(std::string_view raw) {
 
 }  // namespace
 
-ConsoleWatcher::ConsoleWatcher(std::filesystem::path log, const std::vector<std::string>& expected)
-    : path_(std::move(log)), expected_(expected.begin(), expected.end()) {}
-
-bool ConsoleWatcher::is_expected(const std::string& message) const {
-    return std::any_of(expected_.begin(), expected_.end(),
-                       [&](const std::regex& r) { return std::regex_search(message, r); });
+ConsoleWatcher::ConsoleWatcher(std::filesystem::path log, const std::vector<ExpectedSplat>& expected)
+    : path_(std::move(log)) {
+    for (const ExpectedSplat& e : expected) expected_.push_back({std::regex(e.line), e.within});
 }
 
 bool ConsoleWatcher::poll() {
@@ -85,9 +91,9 @@ void ConsoleWatcher::feed(std::string_view text) {
 }
 
 void ConsoleWatcher::finish() {
-    if (partial_.empty()) return;
-    take_line(partial_);
+    if (!partial_.empty()) take_line(partial_);
     partial_.clear();
+    condemn_candidate();  // its trace never came
 }
 
 void ConsoleWatcher::take_line(std::string_view raw) {
@@ -97,6 +103,7 @@ void ConsoleWatcher::take_line(std::string_view raw) {
 
     const auto kind = classify_line(line);
     const std::string message(strip_prefix(line));
+    if (candidate_ && feed_candidate(line, message, kind && is_splat(*kind))) return;
     if (!splats_.empty() && !splats_.back().complete) {
         Splat& open = splats_.back();
         open.lines.push_back(line);
@@ -109,10 +116,6 @@ void ConsoleWatcher::take_line(std::string_view raw) {
         if (kind && is_splat(*kind)) return;
     }
     if (!kind) return;
-    if (is_splat(*kind) && is_expected(message)) {
-        if (expected_seen_.size() < kMaxRecords) expected_seen_.push_back(message);
-        return;
-    }
     if (*kind == SplatKind::kOomKill) {
         if (oom_kills_.size() < kMaxRecords) oom_kills_.push_back(message);
         return;
@@ -121,11 +124,48 @@ void ConsoleWatcher::take_line(std::string_view raw) {
         if (notes_.size() < kMaxRecords) notes_.push_back(message);
         return;
     }
+    begin_splat(*kind, message);
+}
+
+void ConsoleWatcher::begin_splat(SplatKind kind, const std::string& message) {
     if (splats_.size() >= kMaxSplats) return;
-    Splat splat{*kind, message, {}, *kind == SplatKind::kAgentExited};
+    Splat splat{kind, message, {}, kind == SplatKind::kAgentExited};
     const std::size_t from = tail_.size() - std::min(tail_.size(), kContextLines + 1);
     splat.lines.assign(tail_.begin() + static_cast<std::ptrdiff_t>(from), tail_.end());
-    splats_.push_back(std::move(splat));
+    std::vector<const Expected*> by;
+    for (const Expected& e : expected_)
+        if (std::regex_search(message, e.line)) by.push_back(&e);
+    if (by.empty())
+        splats_.push_back(std::move(splat));
+    else
+        candidate_ = {std::move(splat), std::move(by)};
+    if (candidate_) acquit_candidate(message);
+}
+
+bool ConsoleWatcher::acquit_candidate(const std::string& message) {
+    const auto names = [&](const Expected* e) { return names_function(message, e->within); };
+    if (std::none_of(candidate_->by.begin(), candidate_->by.end(), names)) return false;
+    if (expected_seen_.size() < kMaxRecords) expected_seen_.push_back(candidate_->splat.line);
+    candidate_.reset();
+    return true;
+}
+
+bool ConsoleWatcher::feed_candidate(const std::string& line, const std::string& message,
+                                    bool is_new_splat) {
+    Splat& splat = candidate_->splat;
+    if (!is_new_splat) {
+        splat.lines.push_back(line);
+        if (acquit_candidate(message)) return true;
+        if (!ends_splat(message) && splat.lines.size() < kExcerptLines) return true;
+        splat.complete = true;
+    }
+    condemn_candidate();
+    return !is_new_splat;
+}
+
+void ConsoleWatcher::condemn_candidate() {
+    if (candidate_ && splats_.size() < kMaxSplats) splats_.push_back(std::move(candidate_->splat));
+    candidate_.reset();
 }
 
 std::string ConsoleWatcher::tail(std::size_t lines) const {

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <string>
 #include <vector>
 
+#include "host-backend/machine/expected_splat.h"
 #include "host-backend/machine/splat_rules.h"
 #include "host-backend/machine/unique_fd.h"
 
@@ -27,10 +29,10 @@ public:
     static constexpr std::size_t kMaxPerPoll = 8u << 20;
     static constexpr std::size_t kContextLines = 2;  // before the telling line
 
-    // A splat whose telling line matches one of @expected (regular expressions, searched in the
-    // line without its prefix) was provoked on purpose: it is kept apart from splats().
+    // A splat that matches one of @expected, telling line and trace, is kept apart from splats(). One whose line
+    // matches is neither until its trace is there.
     explicit ConsoleWatcher(std::filesystem::path log,
-                            const std::vector<std::string>& expected = {});
+                            const std::vector<ExpectedSplat>& expected = {});
 
     // Takes what was written since the last call; true if anything was. A file that is not there
     // yet is empty; one that was replaced (rotated) is read to its end, then the new one. Takes at
@@ -60,12 +62,28 @@ private:
     static constexpr std::size_t kMaxRecords = 1000;
     static constexpr std::size_t kMaxLine = 4096;
 
+    struct Expected {
+        std::regex line;
+        std::string within;
+    };
+    // A splat that may turn out to be expected, and by whom.
+    struct Candidate {
+        Splat splat;
+        std::vector<const Expected*> by;
+    };
+
     bool replaced() const;
     void take_line(std::string_view raw);
-    bool is_expected(const std::string& message) const;
+    void begin_splat(SplatKind kind, const std::string& message);
+    // True if the line belongs to the open candidate and tells nothing else.
+    bool feed_candidate(const std::string& line, const std::string& message, bool is_new_splat);
+    // True if the line names the test that the candidate is expected of.
+    bool acquit_candidate(const std::string& message);
+    void condemn_candidate();
 
     std::filesystem::path path_;
-    std::vector<std::regex> expected_;
+    std::vector<Expected> expected_;
+    std::optional<Candidate> candidate_;
     std::vector<std::string> expected_seen_;
     UniqueFd fd_;
     std::uint64_t seen_ = 0;

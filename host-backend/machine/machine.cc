@@ -18,6 +18,7 @@
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/machine/machine_impl.h"
 #include "host-backend/machine/process.h"
+#include "host-backend/machine/variant.h"
 
 namespace vttm::machine {
 namespace fs = std::filesystem;
@@ -46,8 +47,10 @@ bool refuses_kernel(const std::string& words) {
 }
 
 MachineConfig with_defaults(MachineConfig config) {
+    const Variant& variant = variant_named(config.variant);
     if (config.boot_timeout.count() == 0)
-        config.boot_timeout = std::chrono::seconds(config.accel == "kvm" ? 60 : 120);
+        config.boot_timeout = variant.scaled(std::chrono::seconds(config.accel == "kvm" ? 60 : 120));
+    if (config.liveness.count() == 0) config.liveness = variant.scaled(std::chrono::seconds(30));
     return config;
 }
 
@@ -63,6 +66,8 @@ std::string kernel_command_line(const MachineConfig& config) {
         "console=ttyS0 loglevel=5 panic=-1 oops=panic init_on_free=1 rootfstype=ramfs "
         "unknown_nmi_panic no_timer_check "
         "vttm.mode=agent";
+    if (const auto words = variant_named(config.variant).cmdline; !words.empty())
+        line.append(" ").append(words);
     if (config.swap_mib == 0) line += " vttm.swap=none";
     if (!config.cmdline_extra.empty()) line += " " + config.cmdline_extra;
     return line;
@@ -356,6 +361,7 @@ void Machine::resume() {
 }
 
 std::vector<std::string> Machine::oom_kills() const { return impl_->console->oom_kills(); }
+std::vector<std::string> Machine::expected_seen() const { return impl_->console->expected_seen(); }
 std::chrono::milliseconds Machine::boot_time() const { return impl_->boot_time; }
 void Machine::tolerate_splats(bool tolerate) { impl_->tolerate_splats = tolerate; }
 

@@ -13,6 +13,7 @@
 
 #include "host-backend/machine/agent.h"
 #include "host-backend/machine/errors.h"
+#include "host-backend/machine/expected_splat.h"
 #include "host-backend/machine/guest_memory.h"
 
 namespace vttm::machine {
@@ -22,15 +23,14 @@ struct MachineConfig {
     std::filesystem::path kernel;     // vm.json "kernel"
     std::filesystem::path initramfs;  // vm.json "initramfs"
     std::string accel = "tcg";        // "tcg" or "kvm"
+    std::string variant = "base";     // of the kernel: machine/variant.h
 
     std::uint64_t ram_mib = 1536;
     unsigned vcpus = 1;
     std::uint64_t vram_mib = 256;   // power of two
     std::uint64_t swap_mib = 4096;  // sparse; 0: no swap disk
     std::string cmdline_extra;      // appended to the base kernel command line
-    // Regular expressions for splats that a test in the guest provokes on purpose (KUnit cases of
-    // bad arguments); every other splat ends the run.
-    std::vector<std::string> expected_splats;
+    std::vector<ExpectedSplat> expected_splats;  // every other splat ends the run
     bool device = true;  // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon
@@ -45,11 +45,12 @@ struct MachineConfig {
     std::filesystem::path logs_dir;
     bool keep = false;
 
-    std::chrono::milliseconds boot_timeout{0};  // 0: 120 s (kvm: 60 s), variants with debug: set it
-    std::chrono::milliseconds liveness{30'000};  // silence of the agent that counts as a hang
+    std::chrono::milliseconds boot_timeout{0};  // 0: 120 s (kvm: 60 s), times the variant's patience
+    // Silence of the agent that counts as a hang; 0: 30 s, times the variant's patience.
+    std::chrono::milliseconds liveness{0};
 };
 
-// The kernel command line that the machine boots with (base list + extra).
+// The kernel command line that the machine boots with (base list + the variant's words + extra).
 std::string kernel_command_line(const MachineConfig& config);
 
 // Throws TooLittleRam, DiskFull or InfraError (a file missing, no accelerator) with what to do.
@@ -106,6 +107,8 @@ public:
 
     // Lines on the console that tell of OOM kills: recorded, no error.
     std::vector<std::string> oom_kills() const;
+    // Telling lines of the expected splats so far.
+    std::vector<std::string> expected_seen() const;
 
     // While true, splats after which the kernel lives on (WARNING, lockdep, ...) are no error: for
     // KUnit suites that provoke them.

@@ -35,13 +35,14 @@ constexpr Rule kRules[] = {
     {SplatKind::kSanitizer, R"(^BUG: (KASAN|KFENCE|KCSAN|KMSAN): )"},
     {SplatKind::kSanitizer, R"(^UBSAN: )"},
     {SplatKind::kSanitizer, R"(^kmemleak: \d+ new suspected memory leaks)"},
+    {SplatKind::kSanitizer, R"(^kmemleak: Cannot allocate a kmemleak_object)"},  // and is off
 
     // Lockdep and its kin. Their headers have no common word but these.
     {SplatKind::kLockdep,
      R"(^WARNING: (possible (circular locking dependency|recursive locking|irq lock inversion)|)"
      R"(possible irq lock inversion dependency|inconsistent lock state|bad unlock balance|)"
-     R"(suspicious RCU usage|nested lock was not taken|lock held when returning to user space|)"
-     R"(held lock freed|\S+/\d+ still has locks held|.*(-safe -> .*-unsafe lock order|)"
+     R"(suspicious RCU usage|Nested lock was not taken|lock held when returning to user space|)"
+     R"(held lock freed|bad contention detected|chain_key collision|\S+/\d+ still has locks held|.*(-safe -> .*-unsafe lock order|)"
      R"(unsafe lock order) detected))"},
     {SplatKind::kLockdep, R"(^WARNING: .*[- ]unsafe lock order detected)"},
     {SplatKind::kLockdep, R"(^BUG: (MAX_LOCK|MAX_STACK|MAX_LOCKDEP)\S* (too low|entries too low))"},
@@ -64,6 +65,10 @@ constexpr Rule kRules[] = {
     {SplatKind::kBug, R"(^(list_add|list_del) corruption)"},
     {SplatKind::kBug, R"(^(cache_from_obj|slab_err): )"},
     {SplatKind::kBug, R"(^refcount_t: )"},
+    {SplatKind::kBug, R"(^pagealloc: (single bit error|memory corruption))"},
+    {SplatKind::kBug, R"(^ODEBUG: )"},
+    {SplatKind::kBug, R"(^DMA-API: .*(: device driver |cacheline tracking|out of memory))"},
+    {SplatKind::kBug, R"(^(\S+: )?Bad swap (file|offset) entry )"},
 
     // WARN_ON: "WARNING: CPU: 0 PID: 1 at mm/x.c:1 f+0x1/0x2", newer "WARNING: mm/x.c:1 at
     // f+0x1/0x2".

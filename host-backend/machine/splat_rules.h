@@ -12,7 +12,7 @@ enum class SplatKind {
     kOops,         // fault in kernel mode, or BUG()
     kBug,          // "BUG:" of the sanity checks (bad page state, sleeping in atomic, slab, list)
     kWarning,      // WARN_ON
-    kSanitizer,    // KASAN, KFENCE, KCSAN, UBSAN, kmemleak
+    kSanitizer,    // KASAN, KFENCE, KCSAN, UBSAN, kmemleak (a leak, or that it gave up)
     kLockdep,      // lock order, lock state, RCU usage
     kLockup,       // hung task, soft or hard lockup, RCU stall, workqueue lockup
     kAgentExited,  // init's lines: the agent ended, or init gave up

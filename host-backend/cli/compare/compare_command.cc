@@ -11,6 +11,7 @@
 #include "host-backend/cli/commands.h"
 #include "host-backend/cli/compare/bench_guest.h"
 #include "host-backend/cli/conclude.h"
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/output.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "protocol/vttm_stamp.h"
@@ -66,7 +67,7 @@ void run_in_one_boot(const CommonOptions& common, const CompareOptions& options,
             progress.phase(fmt::format("{}: swap {} % full", way.label(), percent));
             c.full.push_back(guest.swap_full(way, percent));
         }
-    machine.check();
+    check_kernel(machine, machine::variant_named(mc.variant), progress);
     machine.stop(seconds(5));
 }
 

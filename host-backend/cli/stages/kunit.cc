@@ -1,42 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <iterator>
+#include <regex>
+#include <string>
+#include <vector>
 
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/kunit_reply.h"
 #include "host-backend/cli/stages/stage.h"
-#include "host-backend/machine/machine.h"
+#include "host-backend/machine/variant.h"
 
 namespace vttm::cli {
 namespace {
 
 // TTM's own suites, then those of the series (guest-driver/patches).
-constexpr const char* kModules[] = {
-    "ttm_device_test", "ttm_pool_test",        "ttm_resource_test", "ttm_tt_test",
-    "ttm_bo_test",     "ttm_bo_validate_test", "ttm_backup_test",   "ttm_backup_insert_test",
-    "ttm_backup_extract_test", "ttm_backup_speed_test", "ttm_backup_device_test",
+const std::vector<std::string> kModules = {
+    "ttm_device_test",        "ttm_pool_test",           "ttm_resource_test",
+    "ttm_tt_test",            "ttm_bo_validate_test",    "ttm_backup_test",
+    "ttm_backup_insert_test", "ttm_backup_extract_test", "ttm_backup_speed_test",
+    "ttm_backup_device_test",
     "swap_backup_kunit",
 };
+// Last: its case ttm_bo_reserve_deadlock makes lockdep report, which is then off until the next boot.
+constexpr const char* kEndsLockdep = "ttm_bo_test";
 
-// Warnings that cases of the suites provoke on purpose: no VMA manager, and a ticket with no_wait.
-constexpr const char* kExpected[] = {
-    R"(^WARNING: .*ttm_device\.c:\d+ at ttm_device_init\+)",
-    R"(^WARNING: .*ttm_bo\.h:\d+ at ttm_bo_reserve_no_wait_ticket\+)",
-};
+constexpr const char* kDeadlockReport =
+    "^WARNING: possible (recursive locking|circular locking dependency) detected";
+
+// What cases of the suites provoke on purpose: no VMA manager, a ticket with no_wait, a deadlock.
+std::vector<machine::ExpectedSplat> expected_splats(const machine::Variant& variant) {
+    std::vector<machine::ExpectedSplat> expected = {
+        {R"(^WARNING: .*ttm_device\.c:\d+ at ttm_device_init\+)", "ttm_device_init_no_vma_man"},
+        {R"(^WARNING: .*ttm_bo\.h:\d+ at ttm_bo_reserve_no_wait_ticket\+)",
+         "ttm_bo_reserve_no_wait_ticket"},
+    };
+    if (variant.lockdep) expected.push_back({kDeadlockReport, "ttm_bo_reserve_deadlock"});
+    return expected;
+}
+
+// A lockdep that does not report the deadlock that is there, has not looked at the rest either.
+report::TestCase deadlock_reported(const machine::Machine& machine) {
+    const std::regex report(kDeadlockReport);
+    for (const std::string& line : machine.expected_seen())
+        if (std::regex_search(line, report))
+            return make_case("kunit", "lockdep_reports_deadlock", report::TestStatus::kPassed);
+    return make_case("kunit", "lockdep_reports_deadlock", report::TestStatus::kFailed,
+                     "no lockdep report of ttm_bo_reserve_deadlock");
+}
 
 void kunit_boot(const StageContext& context, const std::string& backup, report::TestResults& into) {
     machine::MachineConfig config = machine_config(context.common, context.manifest);
+    const machine::Variant& variant = machine::variant_named(config.variant);
     // No vttm.ko: TTM's suite wants the device manager for itself.
     config.cmdline_extra += fmt::format(" vttm.mode=kunit ttm.backup={}", backup);
-    config.expected_splats.assign(std::begin(kExpected), std::end(kExpected));
+    config.expected_splats = expected_splats(variant);
     machine::Machine machine(config);
     context.progress.phase(fmt::format("test kunit: boot, ttm.backup={}", backup));
     machine.start();
     context.progress.phase(fmt::format("test kunit: suites, ttm.backup={}", backup));
-    const auto reply = machine.agent().call("kunit", {{"modules", kModules}}, std::chrono::seconds(600));
-    const auto mode = machine.agent().call("hello").value("backup", nlohmann::json());
-    add_kunit_cases(reply, std::size(kModules), mode, backup, into);
-    machine.check();
+    const auto run = [&](const std::vector<std::string>& modules) {
+        const auto limit = variant.scaled(std::chrono::seconds(600));
+        const auto reply = machine.agent().call(
+            "kunit",
+            {{"modules", modules}, {"timeout_ms", std::chrono::milliseconds(limit).count()}}, limit);
+        const auto mode = machine.agent().call("hello").value("backup", nlohmann::json());
+        add_kunit_cases(reply, modules.size(), mode, backup, into);
+        machine.check();
+    };
+    run(kModules);
+    check_kernel(machine, variant, context.progress);
+    run({kEndsLockdep});
+    if (variant.lockdep) {
+        report::TestResults results;
+        results.cases.push_back(deadlock_reported(machine));
+        into.append(results, backup);
+    }
     machine.stop(std::chrono::seconds(5));
 }
 

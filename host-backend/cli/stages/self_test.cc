@@ -9,6 +9,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/oracle/plant.h"
@@ -240,6 +241,8 @@ void run_self_test(const StageContext& context, report::TestResults& into) {
     config.hog_step_mib = 64;
     config.cycles = 2;  // a stale page needs an older generation
     machine::MachineConfig mc = machine_config(context.common, context.manifest);
+    const machine::Variant& variant = machine::variant_named(mc.variant);
+    fit_to_variant(config, variant);
     shape_machine(config, mc);
     machine::Machine machine(mc);
     context.progress.phase("test planted faults: boot");
@@ -256,6 +259,7 @@ void run_self_test(const StageContext& context, report::TestResults& into) {
         session.free_all();
         machine.check();
     }
+    check_kernel(machine, variant, context.progress);
     machine.stop(std::chrono::seconds(5));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/cycle_cases.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
@@ -16,6 +17,8 @@ void run_scenario(const StageContext& context, const char* scenario, const char*
                                              fmt::format("{}.toml", scenario));
     if (!config.seed) config.seed = 20261120;  // a test repeats
     machine::MachineConfig mc = machine_config(context.common, context.manifest);
+    const machine::Variant& variant = machine::variant_named(mc.variant);
+    fit_to_variant(config, variant);
     shape_machine(config, mc);
     machine::Machine machine(mc);
     context.progress.phase(fmt::format("test cycle: {}: boot", scenario));
@@ -31,6 +34,7 @@ void run_scenario(const StageContext& context, const char* scenario, const char*
         throw;
     }
     add_cycle_cases(run, suite, into);
+    check_kernel(machine, variant, context.progress);
     machine.stop(std::chrono::seconds(5));
 }
 

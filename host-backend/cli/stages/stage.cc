@@ -9,6 +9,8 @@
 #include <exception>
 #include <string_view>
 
+#include "host-backend/machine/variant.h"
+
 namespace vttm::cli {
 namespace {
 
@@ -22,18 +24,21 @@ bool have_cap_sys_admin() {
     return (data[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) != 0;
 }
 
-// A case may need what the set-up cannot give; its word is taken only where that is really missing.
-bool may_stand(std::string_view message) {
+// A case may need what the set-up or the kernel variant cannot give; its word is taken only where that is really
+// missing.
+bool may_stand(std::string_view message, const machine::Variant& variant) {
     const auto says = [&](const char* need) {
         return message.find(need) != std::string_view::npos;
     };
     return (says("needs root") && ::geteuid() != 0) ||
-           (says("needs CAP_SYS_ADMIN") && !have_cap_sys_admin());
+           (says("needs CAP_SYS_ADMIN") && !have_cap_sys_admin()) ||
+           ((says("needs huge pages") || says("only orders up to 0 here")) && !variant.huge_pages) ||
+           (says("needs a kernel without assertions") && !variant.own_pace);
 }
 
-void fail_skips(report::TestResults& results) {
+void fail_skips(report::TestResults& results, const machine::Variant& variant) {
     for (auto& c : results.cases)
-        if (c.status == TestStatus::kSkipped && !may_stand(c.message)) {
+        if (c.status == TestStatus::kSkipped && !may_stand(c.message, variant)) {
             c.status = TestStatus::kFailed;
             c.message = "skipped where nothing may be skipped: " + c.message;
         }
@@ -62,7 +67,7 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context,
             make_case(stage.name, failure.kind, TestStatus::kFailed, failure.text));
         if (!first_failure || failure.code == report::ExitCode::kInterrupted) first_failure = failure;
     }
-    if (!stage.may_skip) fail_skips(results);
+    if (!stage.may_skip) fail_skips(results, machine::variant_named(context.manifest.variant));
     return results;
 }
 

@@ -29,7 +29,7 @@ struct Stage {
     const char* what;
     // False: the set-up gives all that its cases need, so a skip means that something is lost; but for
     // cases that say they need root, where the user is not, or CAP_SYS_ADMIN, where it is not there
-    // (a container's root).
+    // (a container's root), or something that the kernel variant is known not to have (huge pages, its own pace).
     bool may_skip;
     // True: too long for each `./vttm test`; runs only when it is named.
     bool only_named;

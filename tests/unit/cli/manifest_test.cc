@@ -71,5 +71,14 @@ TEST_F(ManifestTest, RefusesGarbageAndUnknownAccelerator) {
     EXPECT_THROW(load_manifest(dir_ / "none.json"), std::runtime_error);
 }
 
+TEST_F(ManifestTest, KnowsTheVariants) {
+    EXPECT_EQ(variant_of(write(good_.dump())), "base");
+    good_["variant"] = "fast";
+    EXPECT_THAT(error_of(good_.dump()), ::testing::HasSubstr("\"fast\""));
+    EXPECT_EQ(variant_of(write("{}")), std::nullopt);
+    EXPECT_EQ(variant_of(write("{not json")), std::nullopt);
+    EXPECT_EQ(variant_of(dir_ / "none.json"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace vttm::cli

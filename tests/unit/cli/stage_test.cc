@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 
 #include "host-backend/cli/stages/cycle_cases.h"
 #include "host-backend/cli/stages/kunit_reply.h"
@@ -29,7 +31,8 @@ protected:
     static report::TestCase passed(const char* name) { return make_case("x", name, TestStatus::kPassed); }
 
     CommonOptions common_;
-    Manifest manifest_;
+    Manifest manifest_{.qemu = {}, .kernel = {}, .initramfs = {}, .kernel_release = {},
+                       .variant = "base", .accel = {}};
     Progress progress_{true};
     StageContext context_{common_, manifest_, ".", progress_};
     std::optional<Failure> first_;
@@ -65,6 +68,28 @@ TEST_F(StageTest, SkipsFailWhereNothingMayBeSkipped) {
     EXPECT_EQ(strict.counts().failed, 1u);
     EXPECT_THAT(strict.cases[0].message, HasSubstr("no root"));
     EXPECT_FALSE(first_);
+}
+
+// What a kernel variant cannot show may be skipped there, and nowhere else.
+TEST_F(StageTest, ASkipForWantOfTheVariantStandsOnlyThere) {
+    struct {
+        const char* why;
+        std::set<std::string> stands;
+    } const cases[] = {
+        {"SKIP only orders up to 0 here", {"nothp"}},
+        {"needs huge pages", {"nothp"}},
+        {"needs a kernel without assertions", {"debug", "kasan"}},
+        {"SKIP only orders up to 9 here", {}},
+        {"needs swap", {}},
+    };
+    for (const auto& c : cases)
+        for (const char* variant : {"base", "debug", "kasan", "nothp"}) {
+            manifest_.variant = variant;
+            const auto r = run([&](const StageContext&, TestResults& into) {
+                into.cases.push_back(make_case("x", "y", TestStatus::kSkipped, c.why));
+            });
+            EXPECT_EQ(r.counts().failed, c.stands.contains(variant) ? 0u : 1u) << c.why << " " << variant;
+        }
 }
 
 // The capabilities of this thread without CAP_SYS_ADMIN, as root's in a container.

@@ -59,5 +59,23 @@ TEST(SwapCycleConfig, ChecksRanges) {
     EXPECT_EQ(error_of("cycles = 2\nbackups = [\"insert\"]\n"), "");
 }
 
+TEST(FitToVariant, GivesTimeAndAsksForNoHugePagesWhereThereAreNone) {
+    const SwapCycleConfig plain;
+    SwapCycleConfig base, slow, nothp, long_one;
+    fit_to_variant(base, machine::variant_named("base"));
+    EXPECT_EQ(base.timeout_s, plain.timeout_s);
+    EXPECT_EQ(base.min_unsplit, plain.min_unsplit);
+    fit_to_variant(slow, machine::variant_named("kasan"));
+    EXPECT_GT(slow.timeout_s, plain.timeout_s);
+    EXPECT_EQ(slow.min_unsplit, plain.min_unsplit);
+    EXPECT_EQ(slow.min_unchanged, plain.min_unchanged);
+    fit_to_variant(nothp, machine::variant_named("nothp"));
+    EXPECT_EQ(nothp.min_unsplit, 0);
+    EXPECT_EQ(nothp.min_unchanged, plain.min_unchanged);
+    long_one.timeout_s = 86400;
+    fit_to_variant(long_one, machine::variant_named("kasan"));
+    check_swap_cycle(long_one);  // still in range
+}
+
 }  // namespace
 }  // namespace vttm::cli

@@ -59,18 +59,96 @@ TEST(ConsoleWatcher, UnfinishedLastLineCountsAtTheEnd) {
     EXPECT_EQ(w.splats().size(), 1u);
 }
 
+const std::vector<ExpectedSplat> kNoVmaManager = {
+    {R"(^WARNING: .*ttm_device\.c:\d+ at ttm_device_init\+)", "ttm_device_init_no_vma_man"}};
+
+constexpr const char* kDeviceWarning =
+    "[    1.18] WARNING: drivers/gpu/drm/ttm/ttm_device.c:213 at ttm_device_init+0x100/0x120 [ttm], "
+    "CPU#0: kunit_try_catch/65\n[    1.19] Call Trace:\n";
+
 TEST(ConsoleWatcher, ExpectedSplatsAreKeptApart) {
-    ConsoleWatcher watcher("/nonexistent", {R"(^WARNING: .*ttm_device\.c:\d+ at ttm_device_init\+)"});
-    watcher.feed(
-        "[    1.18] WARNING: drivers/gpu/drm/ttm/ttm_device.c:213 at ttm_device_init+0x100/0x120 [ttm], "
-        "CPU#0: kunit_try_catch/65\n[    1.19] Call Trace:\n"
-        "[    1.20] ---[ end trace 0000000000000000 ]---\n");
+    ConsoleWatcher watcher("/nonexistent", kNoVmaManager);
+    watcher.feed(kDeviceWarning);
+    EXPECT_TRUE(watcher.splats().empty());  // not before its trace has told
+    EXPECT_TRUE(watcher.expected_seen().empty());
+    watcher.feed("[    1.19]  ttm_device_init_no_vma_man+0x9d/0x150 [ttm_device_test]\n"
+                 "[    1.20] ---[ end trace 0000000000000000 ]---\n");
     EXPECT_TRUE(watcher.splats().empty());
     EXPECT_EQ(watcher.expected_seen().size(), 1u);
+    watcher.finish();
+    EXPECT_TRUE(watcher.splats().empty());
     // Another warning of the same guest still counts.
     watcher.feed("[    2.00] WARNING: mm/shmem.c:900 at shmem_insert_folio+0x1/0x2, CPU#0: x/1\n");
     ASSERT_EQ(watcher.splats().size(), 1u);
     EXPECT_EQ(watcher.splats()[0].kind, SplatKind::kWarning);
+}
+
+// The test's own code warns: it stands in no frame, but where the warning is from.
+TEST(ConsoleWatcher, ExpectedSplatsOfTheTestItselfAreKeptApart) {
+    ConsoleWatcher watcher("/nonexistent", {{R"(^WARNING: .*ttm_bo\.h:\d+ at )", "no_wait_ticket"},
+                                            {"^BUG: Bad page state", "the_test"}});
+    watcher.feed("WARNING: include/drm/ttm/ttm_bo.h:301 at no_wait_ticket+0x43/0x60 [ttm_bo_test], "
+                 "CPU#0: kunit_try_catch/9\n");
+    EXPECT_EQ(watcher.expected_seen().size(), 1u);
+    watcher.feed("BUG: Bad page state in process x  pfn:1\nRIP: 0010:the_test+0x1/0x2\n");
+    EXPECT_EQ(watcher.expected_seen().size(), 2u);
+    watcher.feed("WARNING: include/drm/ttm/ttm_bo.h:301 at not_no_wait_ticket+0x43/0x60, CPU#0: x/9\n");
+    watcher.finish();
+    EXPECT_EQ(watcher.splats().size(), 1u);
+}
+
+TEST(ConsoleWatcher, ExpectedWordsFromAnotherTestAreASplat) {
+    ConsoleWatcher watcher("/nonexistent", kNoVmaManager);
+    watcher.feed(kDeviceWarning);
+    watcher.feed("[    1.19]  vttm_probe+0x9d/0x150 [vttm]\n"
+                 "[    1.19]  ? ttm_device_init_no_vma_man+0x9d/0x150 [ttm_device_test]\n"
+                 "[    1.20] ---[ end trace 0000000000000000 ]---\n");
+    ASSERT_EQ(watcher.splats().size(), 1u);
+    EXPECT_TRUE(watcher.splats()[0].complete);
+    EXPECT_EQ(watcher.splats()[0].kind, SplatKind::kWarning);
+    EXPECT_GE(watcher.splats()[0].lines.size(), 5u);
+    EXPECT_TRUE(watcher.expected_seen().empty());
+}
+
+TEST(ConsoleWatcher, ExpectedWordsWithoutATraceAreASplat) {
+    for (const char* what_then : {"", "[    2.0] BUG: Bad page state in process x  pfn:1\n"}) {
+        ConsoleWatcher watcher("/nonexistent", kNoVmaManager);
+        watcher.feed(kDeviceWarning);
+        watcher.feed(what_then);
+        watcher.finish();
+        ASSERT_GE(watcher.splats().size(), 1u);
+        EXPECT_EQ(watcher.splats()[0].kind, SplatKind::kWarning);
+    }
+    ConsoleWatcher endless("/nonexistent", kNoVmaManager);
+    endless.feed(kDeviceWarning);
+    for (int i = 0; i < 100; ++i) endless.feed("[    1.3] no trace\n");
+    EXPECT_EQ(endless.splats().size(), 1u);
+}
+
+// What lockdep says of ttm_bo_reserve_deadlock, and of the same words elsewhere.
+TEST(ConsoleWatcher, LockdepReportsOfOneTestAreNoExcuseForOthers) {
+    const std::vector<ExpectedSplat> expected = {
+        {"^WARNING: (possible recursive locking|possible circular locking dependency) detected",
+         "ttm_bo_reserve_deadlock"}};
+    const auto report = [](const std::string& holder) {
+        return "[    9.1] ============================================\n"
+               "[    9.1] WARNING: possible recursive locking detected\n"
+               "[    9.1] 7.3.4-vttm-debug-00000000 #1 Tainted: G                 N\n"
+               "[    9.1] --------------------------------------------\n"
+               "[    9.1] kunit_try_catch/120 is trying to acquire lock:\n"
+               "[    9.1] ffff888004d5c1a8 (reservation_ww_class_mutex){+.+.}-{4:4}, at: "
+               "ttm_bo_reserve+0x5c/0x130\n[    9.1] but task is already holding lock:\n"
+               "[    9.1] ffff888004d5d1a8 (reservation_ww_class_mutex){+.+.}-{4:4}, at: " +
+               holder + "+0x16c/0x380\n";
+    };
+    ConsoleWatcher watcher("/nonexistent", expected);
+    watcher.feed(report("ttm_bo_reserve_deadlock"));
+    EXPECT_TRUE(watcher.splats().empty());
+    EXPECT_EQ(watcher.expected_seen().size(), 1u);
+    watcher.feed(report("vttm_shrinker_scan"));
+    watcher.finish();
+    ASSERT_EQ(watcher.splats().size(), 1u);
+    EXPECT_EQ(watcher.splats()[0].kind, SplatKind::kLockdep);
 }
 
 TEST(ConsoleWatcher, OomKillsAreRecordedAndNoSplat) {

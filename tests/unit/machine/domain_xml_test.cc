@@ -80,6 +80,7 @@ TEST(DomainXml, ControlCharactersAreRefused) {
 TEST(KernelCommandLine, HasTheBaseListAndTheExtra) {
     MachineConfig config;
     config.cmdline_extra = "vttm.mode=kunit";
+    config.variant = "nothp";
     const std::string line = kernel_command_line(config);
     for (const char* word : {"console=ttyS0", "panic=-1", "oops=panic", "init_on_free=1"})
         EXPECT_THAT(" " + line + " ", HasSubstr(" " + std::string(word) + " "));
@@ -87,6 +88,17 @@ TEST(KernelCommandLine, HasTheBaseListAndTheExtra) {
     EXPECT_THAT(line, Not(HasSubstr("vttm.swap=none")));
     config.swap_mib = 0;
     EXPECT_THAT(kernel_command_line(config), HasSubstr("vttm.swap=none"));
+}
+
+TEST(KernelCommandLine, HasTheWordsOfTheVariant) {
+    MachineConfig config;
+    EXPECT_THAT(kernel_command_line(config), Not(HasSubstr("page_poison")));
+    for (const char* variant : {"debug", "kasan"}) {
+        config.variant = variant;
+        EXPECT_THAT(kernel_command_line(config), HasSubstr(" page_poison=1")) << variant;
+    }
+    config.variant = "dbug";
+    EXPECT_THROW(kernel_command_line(config), std::runtime_error);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ inline std::optional<MachineConfig> config_from_environment() {
     config.kernel = vm.at("kernel").get<std::string>();
     config.initramfs = vm.at("initramfs").get<std::string>();
     config.accel = vm.value("accel", "tcg");
+    config.variant = vm.value("variant", "base");
     config.ram_mib = 512;
     config.vram_mib = 64;
     config.swap_mib = 256;

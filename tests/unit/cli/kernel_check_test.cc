@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/kernel_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+namespace vttm::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A report as /sys/kernel/debug/kmemleak has it, with @frame in its backtrace.
+std::string report(const std::string& frame) {
+    return "unreferenced object 0xffff888004b0a000 (size 1024):\n"
+           "  comm \"vttm-agent\", pid 71, jiffies 4294893421\n"
+           "  hex dump (first 32 bytes):\n"
+           "    00 00 00 00 ad 4e ad de ff ff ff ff 00 00 00 00  .....N..........\n"
+           "  backtrace (crc 9c1ff3f5):\n"
+           "    __kmalloc_cache_noprof+0x1b9/0x2d0\n"
+           "    " + frame + "\n"
+           "    do_one_initcall+0x51/0x210\n";
+}
+
+TEST(Kmemleak, NothingIsNothing) {
+    const Leaks leaks = parse_kmemleak("");
+    EXPECT_TRUE(leaks.ours.empty());
+    EXPECT_TRUE(leaks.others.empty());
+}
+
+class Ours : public testing::TestWithParam<const char*> {};
+TEST_P(Ours, IsALeakOfOurs) {
+    const Leaks leaks = parse_kmemleak(report("kthread+0x11/0x20") + report(GetParam()) +
+                                       report("acpi_init+0x1/0x2"));
+    ASSERT_EQ(leaks.ours.size(), 1u);
+    EXPECT_THAT(leaks.ours[0], HasSubstr(GetParam()));
+    EXPECT_EQ(leaks.others.size(), 2u);
+}
+INSTANTIATE_TEST_SUITE_P(
+    Frames, Ours,
+    testing::Values("vttm_bo_create+0x44/0x130 [vttm]", "ttm_tt_init+0x20/0x90 [ttm]",
+                    "drm_sched_job_init+0x2/0x90 [gpu_sched]", "swap_backup_create+0x30/0x90",
+                    "shmem_insert_folio+0x1f0/0x900", "shmem_extract_folio+0x80/0x300",
+                    "swap_backup_swapin+0x10/0x20", "folio_to_allocation+0x9/0x40",
+                    "promote_to_compound_page+0x9/0x80", "backup_failure+0x9/0x80 [swap_backup_kunit]",
+                    "ttm_backup_case+0x9/0x80 [ttm_backup_test]",
+                    "kmemleak_test_init+0x58/0x2a0 [kmemleak_test]"));
+
+class Others : public testing::TestWithParam<const char*> {};
+TEST_P(Others, IsNoLeakOfOurs) {
+    const Leaks leaks = parse_kmemleak(report(GetParam()));
+    EXPECT_TRUE(leaks.ours.empty());
+    EXPECT_EQ(leaks.others.size(), 1u);
+}
+INSTANTIATE_TEST_SUITE_P(Frames, Others,
+                         testing::Values("shmem_get_inode+0x30/0x90", "virtio_ttm_like+0x3/0x9",
+                                         "zram_add+0x1/0x2 [zram]", "swap_cache_alloc_folio+0x10/0x20",
+                                         "ext4_init_fs+0x9/0x40"));
+
+TEST(Kmemleak, GarbageIsNoEmptyList) {
+    EXPECT_THROW(parse_kmemleak("cat: can't open: No such file or directory\n"), std::runtime_error);
+}
+
+TEST(LockdepStats, TellsWhetherItLooks) {
+    const std::string stats = " lock-classes:                         1021 [max: 8192]\n";
+    EXPECT_TRUE(lockdep_looks(stats + " debug_locks:                             1\n"));
+    EXPECT_FALSE(lockdep_looks(stats + " debug_locks:                             0\n\n"));
+    EXPECT_THROW(lockdep_looks(stats), std::runtime_error);
+    EXPECT_THROW(lockdep_looks(""), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace vttm::cli
