@@ -9,7 +9,7 @@
 #   config    with the whole series: one setting at a time switched off, or debugging on
 #   sparse    what sparse says of the files that the series touches, and did not say before it
 #
-# `./vttm test series` runs it. It takes half an hour, so it is no part of `./vttm test`; a result without a failure is kept in
+# `./vttm test series` runs it. It compiles a kernel dozens of times, so it is no part of `./vttm test`; a result without a failure is kept in
 # the cache, under the hash of all that it depends on. Style (checkpatch) is a host test, tests/unit/kernel.
 set -eu
 VTTM_ROOT=$(cd "$(dirname "$0")/../.." && pwd)
@@ -116,15 +116,17 @@ sparse_says() {
     local objects
     objects=$(cat $(series) | sed -n 's|^+++ b/\(.*\)\.c$|\1|p' | sort -u |
         while read -r object; do [ ! -f "$src/$object.c" ] || printf '%s.o ' "$object"; done)
-    configured all &&
-        # shellcheck disable=SC2086 # one word per object
-        kmake "$src" -s "-j$(nproc)" prepare && kmake "$src" -s "-j$(nproc)" -k C=2 CF=-Wsparse-error $objects >"$1.log" 2>&1 || :
+    configured all && kmake "$src" -s "-j$(nproc)" prepare || return
+    # sparse 0.6.4 does not know __typeof_unqual__, and the kernel's makefile leaves it out then. Its status counts old findings, too.
+    # shellcheck disable=SC2086 # one word per object
+    kmake "$src" -s "-j$(nproc)" -k C=2 CHECK='sparse -D__typeof_unqual__=__typeof__' $objects >"$1.log" 2>&1 || :
     cat "$1.log"
+    ! grep -q 'specified, but' "$1.log" || return
     sed -n 's/^\([^ :]*\.[ch]\):[0-9]*:[0-9]*: \(\(error\|warning\): .*\)/\1: \2/p' "$1.log" | sed 's|^\(\.\./\)*||' | sort -u >"$1"
 }
 
 sparse_is_silent() {
-    sparse_says "$work/sparse-after"
+    sparse_says "$work/sparse-after" || return
     comm -13 "$work/sparse-before" "$work/sparse-after" | sed 's/^/sparse: /' | tee "$work/sparse-new"
     [ ! -s "$work/sparse-new" ]
 }
@@ -144,7 +146,8 @@ check_all() {
         vttm_die "$VTTM_EXIT_BUILD" "the kernel source cannot be unpacked" "$log" "delete $package and try again"
     mkdir "$src/build"
     write_fragments
-    vttm_step 'sparse before the series' "$log" sparse_says "$work/sparse-before"
+    vttm_step 'sparse before the series' "$log" sparse_says "$work/sparse-before" ||
+        vttm_die "$VTTM_EXIT_BUILD" "sparse cannot be run" "$log" "see the last lines there"
     suite patch patches
     suite config configs
     suite sparse sparse_suite
