@@ -122,6 +122,8 @@ sparse_says() {
     kmake "$src" -s "-j$(nproc)" -k C=2 CHECK='sparse -D__typeof_unqual__=__typeof__' $objects >"$1.log" 2>&1 || :
     cat "$1.log"
     ! grep -q 'specified, but' "$1.log" || return
+    # This sparse finds a `bad constant expression` in each MODULE_LICENSE(), everywhere in the kernel.
+    sed -i '/error: bad constant expression$/d' "$1.log"
     sed -n 's/^\([^ :]*\.[ch]\):[0-9]*:[0-9]*: \(\(error\|warning\): .*\)/\1: \2/p' "$1.log" | sed 's|^\(\.\./\)*||' | sort -u >"$1"
 }
 
