@@ -18,7 +18,7 @@ const std::vector<std::string> kModules = {
     "ttm_device_test",        "ttm_pool_test",           "ttm_resource_test",
     "ttm_tt_test",            "ttm_bo_validate_test",    "ttm_backup_test",
     "ttm_backup_insert_test", "ttm_backup_extract_test", "ttm_backup_speed_test",
-    "ttm_backup_device_test",
+    "ttm_backup_device_test", "ttm_backup_pool_test",
     "swap_backup_kunit",
 };
 // Last: its case ttm_bo_reserve_deadlock makes lockdep report, which is then off until the next boot.
