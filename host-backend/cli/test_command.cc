@@ -69,7 +69,9 @@ int test_command(const CommonOptions& common, const TestOptions& options) {
         }
     const Manifest manifest = load_manifest(common.vm_json);
     Progress progress(common.quiet, common.started);
-    const StageContext context{common, manifest, options.source_root, progress};
+    const auto results_dir =
+        options.results_dir.empty() ? common.build_dir() / "reports" : options.results_dir;
+    const StageContext context{common, manifest, options.source_root, results_dir, progress};
 
     TestResults all;
     std::optional<Failure> first;
@@ -86,9 +88,7 @@ int test_command(const CommonOptions& common, const TestOptions& options) {
         all.append(results, stage.name);
         if (machine::interrupted()) break;
     }
-    const auto dir =
-        options.results_dir.empty() ? common.build_dir() / "reports" : options.results_dir;
-    return report::to_int(publish_tests(all, first, dir));
+    return report::to_int(publish_tests(all, first, results_dir));
 }
 
 }  // namespace vttm::cli

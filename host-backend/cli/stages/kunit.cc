@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <regex>
 #include <string>
 #include <vector>
@@ -58,12 +59,15 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
     context.progress.phase(fmt::format("test kunit: boot, ttm.backup={}", backup));
     machine.start();
     context.progress.phase(fmt::format("test kunit: suites, ttm.backup={}", backup));
+    const auto text = context.results_dir / fmt::format("kunit-{}.ktap", backup);
+    std::filesystem::remove(text);
     const auto run = [&](const std::vector<std::string>& modules) {
         const auto limit = variant.scaled(std::chrono::seconds(600));
         const auto reply = machine.agent().call(
             "kunit",
             {{"modules", modules}, {"timeout_ms", std::chrono::milliseconds(limit).count()}}, limit);
         const auto mode = machine.agent().call("hello").value("backup", nlohmann::json());
+        keep_kunit_text(reply, text);
         add_kunit_cases(reply, modules.size(), mode, backup, into);
         machine.check();
     };

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "host-backend/cli/stages/stage.h"
 
@@ -32,6 +34,14 @@ void add_kunit_cases(const nlohmann::json& reply, std::size_t modules, const nlo
         failed("kunit", "suites",
                fmt::format("{} modules gave only {} suites", modules, suites.size()));
     into.append(results, backup);
+}
+
+void keep_kunit_text(const nlohmann::json& reply, const std::filesystem::path& file) {
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream out(file, std::ios::app);
+    for (const auto& suite : reply.at("results")) out << suite.at("ktap").get<std::string>();
+    if (!out.flush())
+        throw std::runtime_error(fmt::format("{} cannot be written", file.string()));
 }
 
 }  // namespace vttm::cli

@@ -2,6 +2,7 @@
 // What the agent says of the KUnit suites, as test cases.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -13,5 +14,9 @@ namespace vttm::cli {
 // failed case for a text that is no KTAP, for modules that gave no suite, and for another mode than asked.
 void add_kunit_cases(const nlohmann::json& reply, std::size_t modules, const nlohmann::json& mode,
                      const std::string& backup, report::TestResults& into);
+
+// Appends what the kernel said, word for word: with what cases that pass measured. `file` and its folder are made.
+// Throws std::runtime_error if it cannot be written.
+void keep_kunit_text(const nlohmann::json& reply, const std::filesystem::path& file);
 
 }  // namespace vttm::cli

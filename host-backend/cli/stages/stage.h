@@ -21,6 +21,7 @@ struct StageContext {
     const CommonOptions& common;
     const Manifest& manifest;
     std::filesystem::path source_root;
+    std::filesystem::path results_dir;  // where a stage may keep what the results do not have room for
     Progress& progress;
 };
 

@@ -7,8 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 
 #include "host-backend/cli/stages/cycle_cases.h"
@@ -34,7 +38,7 @@ protected:
     Manifest manifest_{.qemu = {}, .kernel = {}, .initramfs = {}, .kernel_release = {},
                        .variant = "base", .accel = {}};
     Progress progress_{true};
-    StageContext context_{common_, manifest_, ".", progress_};
+    StageContext context_{common_, manifest_, ".", ::testing::TempDir(), progress_};
     std::optional<Failure> first_;
 };
 
@@ -144,6 +148,21 @@ TEST(KunitReply, SuitesOfOneBootUnderTheirBackup) {
     for (const auto& c : r.cases) EXPECT_TRUE(c.suite.starts_with("copy")) << c.full_name();
     add_kunit_cases(reply, 3, "insert", "copy", r);
     EXPECT_EQ(r.counts().failed, 6u) << "a module without a suite, and another mode than asked";
+}
+
+TEST(KunitReply, KeepsWhatCasesThatPassMeasured) {
+    const auto dir = std::filesystem::path(::testing::TempDir()) / "vttm-kunit-text";
+    std::filesystem::remove_all(dir);
+    const auto reply = [](const char* ktap) {
+        return nlohmann::json{{"results", {{{"suite", "a"}, {"ktap", ktap}}}}};
+    };
+    keep_kunit_text(reply("# x: 1 us\nok 1 x\n"), dir / "kept");
+    keep_kunit_text(reply("ok 1 y\n"), dir / "kept");
+    std::ostringstream text;
+    text << std::ifstream(dir / "kept").rdbuf();
+    EXPECT_EQ(text.str(), "# x: 1 us\nok 1 x\nok 1 y\n");
+    EXPECT_THROW(keep_kunit_text(reply(""), dir), std::runtime_error) << "a folder";
+    std::filesystem::remove_all(dir);
 }
 
 TEST(CycleCases, OnePerCycleOfTheHalfThatRan) {
