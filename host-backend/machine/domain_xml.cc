@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 #include "host-backend/text/xml_escape.h"
 
 namespace vttm::machine {
@@ -31,22 +33,27 @@ std::string swap_disk_xml(const DomainSpec& spec) {
                        escaped(spec.swap_disk.string()));
 }
 
-std::string device_xml(const DomainSpec& spec) {
-    if (spec.vram_file.empty()) return {};
-    const std::string object =
-        fmt::format("memory-backend-file,id=vram0,size={}M,mem-path={},share=on", spec.vram_mib,
-                    qemu_option_escape(spec.vram_file.string()));
-    const std::string device =
-        fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
-                    qemu_option_escape(spec.witness_log.string()), kDeviceSlot);
-    return fmt::format(R"(  <qemu:commandline>
-    <qemu:arg value='-object'/>
-    <qemu:arg value='{}'/>
-    <qemu:arg value='-device'/>
-    <qemu:arg value='{}'/>
-  </qemu:commandline>
-)",
-                       escaped(object), escaped(device));
+// What libvirt has no words for.
+std::string qemu_arguments(const DomainSpec& spec) {
+    std::vector<std::string> arguments;
+    if (spec.low_ram_mib != 0) {
+        arguments.push_back("-machine");
+        arguments.push_back(fmt::format("max-ram-below-4g={}M", spec.low_ram_mib));
+    }
+    if (!spec.vram_file.empty()) {
+        arguments.push_back("-object");
+        arguments.push_back(
+            fmt::format("memory-backend-file,id=vram0,size={}M,mem-path={},share=on", spec.vram_mib,
+                        qemu_option_escape(spec.vram_file.string())));
+        arguments.push_back("-device");
+        arguments.push_back(fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
+                                        qemu_option_escape(spec.witness_log.string()), kDeviceSlot));
+    }
+    if (arguments.empty()) return {};
+    std::string xml = "  <qemu:commandline>\n";
+    for (const std::string& argument : arguments)
+        xml += fmt::format("    <qemu:arg value='{}'/>\n", escaped(argument));
+    return xml + "  </qemu:commandline>\n";
 }
 
 }  // namespace
@@ -99,7 +106,7 @@ std::string domain_xml(const DomainSpec& spec) {
       <backend model='random'>/dev/urandom</backend>
     </rng>
   </devices>
-{device}</domain>
+{arguments}</domain>
 )",
         fmt::arg("type", spec.kvm ? "kvm" : "qemu"), fmt::arg("name", escaped(spec.name)),
         fmt::arg("ram", spec.ram_mib), fmt::arg("vcpus", spec.vcpus),
@@ -110,7 +117,7 @@ std::string domain_xml(const DomainSpec& spec) {
         fmt::arg("emulator", escaped(spec.emulator.string())),
         fmt::arg("console", escaped(spec.console_log.string())),
         fmt::arg("agent", escaped(spec.agent_socket.string())),
-        fmt::arg("disk", swap_disk_xml(spec)), fmt::arg("device", device_xml(spec)));
+        fmt::arg("disk", swap_disk_xml(spec)), fmt::arg("arguments", qemu_arguments(spec)));
 }
 
 }  // namespace vttm::machine

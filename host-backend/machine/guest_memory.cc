@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/machine/guest_memory.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -24,8 +25,10 @@ Mapping::~Mapping() {
     if (!span_.empty()) ::munmap(span_.data(), span_.size());
 }
 
-GpaMap::GpaMap(std::uint64_t ram_bytes)
-    : ram_(ram_bytes), low_(ram_bytes >= kLowLimit ? kLowWhenSplit : ram_bytes) {}
+GpaMap::GpaMap(std::uint64_t ram_bytes, std::uint64_t low_bytes)
+    : ram_(ram_bytes), low_(ram_bytes >= kLowLimit ? kLowWhenSplit : ram_bytes) {
+    if (low_bytes != 0) low_ = std::min(low_, low_bytes);
+}
 
 std::optional<std::uint64_t> GpaMap::offset_of(std::uint64_t gpa) const noexcept {
     if (gpa < low_) return gpa;

@@ -14,7 +14,8 @@ namespace vttm::machine {
 // continues at 4 GiB. All values in bytes.
 class GpaMap {
 public:
-    explicit GpaMap(std::uint64_t ram_bytes);
+    // low_bytes: no more than that is below the hole; 0: as QEMU does by itself.
+    explicit GpaMap(std::uint64_t ram_bytes, std::uint64_t low_bytes = 0);
 
     // Offset in the RAM block; nullopt if no RAM is at this guest-physical address.
     std::optional<std::uint64_t> offset_of(std::uint64_t gpa) const noexcept;

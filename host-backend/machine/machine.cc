@@ -97,6 +97,7 @@ DomainSpec Machine::Impl::spec() const {
     s.cmdline = kernel_command_line(config);
     s.kvm = config.accel == "kvm";
     s.ram_mib = config.ram_mib;
+    s.low_ram_mib = config.low_ram_mib;
     s.vcpus = config.vcpus;
     s.console_log = console_log();
     s.agent_socket = agent_socket();
@@ -171,7 +172,7 @@ void Machine::Impl::map_memory() {
                                         {}}));
     }
     pid = pids.front();
-    const GpaMap map(config.ram_mib * kMiB);
+    const GpaMap map(config.ram_mib * kMiB, config.low_ram_mib * kMiB);
     try {
         const fs::path file = find_memfd(pid, map.ram_bytes());
         if (file.empty())

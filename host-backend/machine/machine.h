@@ -26,6 +26,7 @@ struct MachineConfig {
     std::string variant = "base";     // of the kernel: machine/variant.h
 
     std::uint64_t ram_mib = 1536;
+    std::uint64_t low_ram_mib = 0;  // no more than this below 4 GiB, the rest above; 0: as QEMU does
     unsigned vcpus = 1;
     std::uint64_t vram_mib = 256;   // power of two
     std::uint64_t swap_mib = 4096;  // sparse; 0: no swap disk

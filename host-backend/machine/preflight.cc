@@ -28,6 +28,9 @@ constexpr std::uint64_t kLogs = 64 * kMiB;
 void check_values(const MachineConfig& c) {
     if (c.ram_mib < 64 || c.ram_mib > (1u << 20))
         throw std::invalid_argument(fmt::format("guest RAM of {} MiB: 64 to 1048576", c.ram_mib));
+    if (c.low_ram_mib != 0 && c.low_ram_mib < 64)
+        throw std::invalid_argument(fmt::format(
+            "{} MiB of guest RAM below 4 GiB: 64 or more, or 0 (as QEMU does)", c.low_ram_mib));
     if (c.vcpus < 1 || c.vcpus > 255)
         throw std::invalid_argument(fmt::format("{} vCPUs: 1 to 255", c.vcpus));
     if (c.device && (!std::has_single_bit(c.vram_mib) || c.vram_mib < 2 || c.vram_mib > (1u << 16)))

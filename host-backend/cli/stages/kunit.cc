@@ -52,6 +52,8 @@ report::TestCase deadlock_reported(const machine::Machine& machine) {
 void kunit_boot(const StageContext& context, const std::string& backup, report::TestResults& into) {
     machine::MachineConfig config = machine_config(context.common, context.manifest);
     const machine::Variant& variant = machine::variant_named(config.variant);
+    // Memory beyond what DMA32 pools may take.
+    config.low_ram_mib = config.ram_mib * 2 / 3;
     // No vttm.ko: TTM's suite wants the device manager for itself.
     config.cmdline_extra += fmt::format(" vttm.mode=kunit ttm.backup={}", backup);
     config.expected_splats = expected_splats(variant);

@@ -20,6 +20,7 @@ DomainSpec sample() {
             .cmdline = "console=ttyS0 a=b",
             .kvm = false,
             .ram_mib = 1536,
+            .low_ram_mib = 0,
             .vcpus = 1,
             .console_log = "/run/console.log",
             .agent_socket = "/run/agent.sock",
@@ -55,6 +56,16 @@ TEST(DomainXml, WithoutDeviceAndSwapDisk) {
     EXPECT_THAT(xml, Not(HasSubstr("<disk")));
     EXPECT_THAT(xml, HasSubstr("<domain type='kvm'"));
     EXPECT_THAT(xml, HasSubstr("host-passthrough"));
+}
+
+TEST(DomainXml, LessRamBelowTheHole) {
+    DomainSpec spec = sample();
+    EXPECT_THAT(domain_xml(spec), Not(HasSubstr("max-ram-below-4g")));
+    spec.low_ram_mib = 640;
+    EXPECT_THAT(domain_xml(spec), HasSubstr("<qemu:arg value='-machine'/>\n"
+                                            "    <qemu:arg value='max-ram-below-4g=640M'/>"));
+    spec.vram_file.clear();
+    EXPECT_THAT(domain_xml(spec), HasSubstr("max-ram-below-4g=640M"));
 }
 
 TEST(DomainXml, NamesWithSpecialCharactersAreEscaped) {

@@ -36,9 +36,19 @@ TEST(GpaMap, HoleStartsWhereQemuPutsIt) {
     EXPECT_EQ(map.gpa_of(2 * kGiB), 4 * kGiB);
 }
 
+TEST(GpaMap, LessBelowTheHoleThanQemuWouldGive) {
+    const GpaMap map(1536 * kMiB, 1024 * kMiB);
+    EXPECT_EQ(map.low_bytes(), 1024 * kMiB);
+    EXPECT_FALSE(map.offset_of(1024 * kMiB));
+    EXPECT_EQ(map.offset_of(4 * kGiB), 1024 * kMiB);
+    EXPECT_FALSE(map.offset_of(4 * kGiB + 512 * kMiB));
+    EXPECT_EQ(GpaMap(512 * kMiB, 1024 * kMiB).low_bytes(), 512 * kMiB);
+    EXPECT_EQ(GpaMap(8 * kGiB, 3 * kGiB).low_bytes(), 2 * kGiB);
+}
+
 TEST(GpaMap, ThereAndBack) {
     for (const std::uint64_t ram : {64 * kMiB, 2815 * kMiB, 2816 * kMiB, 8 * kGiB}) {
-        const GpaMap map(ram);
+        const GpaMap map(ram, ram == 8 * kGiB ? kGiB : 0);
         for (std::uint64_t offset = 0; offset < ram; offset += 7 * kMiB) {
             const auto gpa = map.gpa_of(offset);
             ASSERT_TRUE(gpa);

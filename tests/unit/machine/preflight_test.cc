@@ -104,6 +104,9 @@ TEST_F(WithFiles, AbsurdSizesAreRefused) {
     bad.ram_mib = 0;
     EXPECT_THROW(preflight(bad), std::invalid_argument);
     bad = config;
+    bad.low_ram_mib = 63;
+    EXPECT_THROW(preflight(bad), std::invalid_argument);
+    bad = config;
     bad.vram_mib = 100;
     EXPECT_THROW(preflight(bad), std::invalid_argument);
     bad = config;

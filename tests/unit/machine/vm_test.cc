@@ -44,30 +44,43 @@ TEST_F(VmTest, BootsSaysHelloAndLeavesNothing) {
 }
 
 // QEMU itself says what is at a guest-physical address, below and above the hole.
-TEST_F(VmTest, GuestPhysicalAddressesAreTranslatedAsQemuDoes) {
-    config.ram_mib = 3072;  // with a part above 4 GiB
-    Machine m(config);
-    m.start();
-    PauseGuard paused(m);
-    const GpaMap& map = m.ram().map();
-    ASSERT_LT(map.low_bytes(), map.ram_bytes());
-    for (const std::uint64_t gpa : {std::uint64_t{0x100000}, map.low_bytes() - 4096,
-                                    std::uint64_t{1} << 32, (std::uint64_t{1} << 32) + 0x3ff000}) {
-        const auto bytes = m.ram().at(gpa, 8);
-        ASSERT_EQ(bytes.size(), 8u) << std::hex << gpa;
-        const std::uint64_t mark = 0x7674746d00000000 ^ gpa;
-        std::uint64_t before;
-        std::memcpy(&before, bytes.data(), 8);
-        std::memcpy(bytes.data(), &mark, 8);
-        char command[64];
-        std::snprintf(command, sizeof command, "xp /1gx 0x%llx",
-                      static_cast<unsigned long long>(gpa));
-        char text[32];
-        std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(mark));
-        EXPECT_NE(m.hmp(command).find(text), std::string::npos) << m.hmp(command);
-        std::memcpy(bytes.data(), &before, 8);
+class VmAddressTest : public VmTest {
+  protected:
+    void expect_as_qemu_has_them() {
+        Machine m(config);
+        m.start();
+        PauseGuard paused(m);
+        const GpaMap& map = m.ram().map();
+        ASSERT_LT(map.low_bytes(), map.ram_bytes());
+        for (const std::uint64_t gpa : {std::uint64_t{0x100000}, map.low_bytes() - 4096,
+                                        std::uint64_t{1} << 32, (std::uint64_t{1} << 32) + 0x3ff000}) {
+            const auto bytes = m.ram().at(gpa, 8);
+            ASSERT_EQ(bytes.size(), 8u) << std::hex << gpa;
+            const std::uint64_t mark = 0x7674746d00000000 ^ gpa;
+            std::uint64_t before;
+            std::memcpy(&before, bytes.data(), 8);
+            std::memcpy(bytes.data(), &mark, 8);
+            char command[64];
+            std::snprintf(command, sizeof command, "xp /1gx 0x%llx",
+                          static_cast<unsigned long long>(gpa));
+            char text[32];
+            std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(mark));
+            EXPECT_NE(m.hmp(command).find(text), std::string::npos) << m.hmp(command);
+            std::memcpy(bytes.data(), &before, 8);
+        }
+        EXPECT_TRUE(m.ram().at(map.low_bytes(), 8).empty());
     }
-    EXPECT_TRUE(m.ram().at(map.low_bytes(), 8).empty());
+};
+
+TEST_F(VmAddressTest, AreTranslatedAsQemuDoes) {
+    config.ram_mib = 3072;  // with a part above 4 GiB
+    expect_as_qemu_has_them();
+}
+
+TEST_F(VmAddressTest, WithLessBelowTheHoleThanQemuWouldGive) {
+    config.ram_mib = 1024;
+    config.low_ram_mib = 640;
+    expect_as_qemu_has_them();
 }
 
 TEST_F(VmTest, DeviceIsThereWithVramAndStats) {
