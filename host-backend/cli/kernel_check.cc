@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <regex>
 #include <stdexcept>
 
@@ -13,14 +14,40 @@ namespace {
 
 constexpr std::size_t kMaxExcerpt = 4000;
 
-// Frames of modules in brackets ("ttm_tt_init+0x1/0x2 [ttm]"), and functions of the series in mm/, which are in none.
+enum class Owner { kOurs, kKunitTest, kOther };
+
+// Who allocated it: the innermost frame of a module of ours, in brackets ("ttm_tt_init+0x1/0x2 [ttm]"), or of the series
+// in mm/, which has none. What a KUnit case, or a helper of the suites, allocates itself (TTM's do not free their GEM
+// objects) is no leak of what it tests; what ttm.ko allocates for the case is.
 // kmemleak_test is the kernel's sample of a leak: the test that a leak is found.
-bool is_ours(const std::string& report) {
-    static const std::regex ours(
-        R"( \[(vttm|ttm|ttm_\w+|swap_backup_kunit|gpu_sched|drm_exec|drm_gpuvm|kmemleak_test)\])"
-        R"(| (shmem_(insert|extract|where)\w*|swap_backup_\w+|folio_to_allocation)\+0x)"
-        R"(| ((pro|de)mote_(to_)?compound_page|split_page_to_order)\+0x)");
-    return std::regex_search(report, ours);
+Owner owner_of(const std::string& report) {
+    static const std::regex frame(
+        R"( \[(vttm|ttm|gpu_sched|drm_exec|drm_gpuvm|kmemleak_test)\])"
+        R"(| (shmem_(insert|extract|where)\w*|swap_backup_\w+|folio_to_allocation)\+\w+/\w+\n)"
+        R"(| ((pro|de)mote_(to_)?compound_page|split_page_to_order)\+\w+/\w+\n)"
+        R"(| \[(ttm_\w+|swap_backup_kunit)\])");
+    constexpr std::size_t kTestModule = 7;
+    std::smatch match;
+    if (!std::regex_search(report, match, frame)) return Owner::kOther;
+    return match[kTestModule].matched ? Owner::kKunitTest : Owner::kOurs;
+}
+
+// The reports that differ in their backtrace, each with how often it is there; no more than kMaxExcerpt, about.
+std::string by_backtrace(const std::vector<std::string>& reports) {
+    const auto backtrace = [](const std::string& report) {
+        const std::size_t at = report.find("\n", report.find("backtrace"));
+        return at == std::string::npos ? report : report.substr(at);
+    };
+    std::map<std::string, std::size_t> times;
+    for (const std::string& report : reports) ++times[backtrace(report)];
+    std::string out;
+    for (const std::string& report : reports) {
+        const auto found = times.find(backtrace(report));
+        if (found == times.end()) continue;
+        if (out.size() < kMaxExcerpt) out += fmt::format("{} times:\n{}", found->second, report);
+        times.erase(found);
+    }
+    return out;
 }
 
 GuestRun shell(machine::Machine& machine, const machine::Variant& variant, const char* script) {
@@ -55,12 +82,12 @@ void check_leaks(machine::Machine& machine, const machine::Variant& variant, Pro
     if (!leaks.others.empty())
         progress.note(fmt::format("kmemleak: {} suspected leaks of the rest of the kernel; the first: {}",
                                   leaks.others.size(), leaks.others.front()));
+    if (!leaks.tests.empty())
+        progress.note(fmt::format("kmemleak: {} objects that KUnit cases made and did not free",
+                                  leaks.tests.size()));
     if (leaks.ours.empty()) return;
-    std::string excerpt;
-    for (const std::string& leak : leaks.ours)
-        if (excerpt.size() < kMaxExcerpt) excerpt += leak;
     fault(machine, fmt::format("the kernel leaks memory of ours: {} reports of kmemleak", leaks.ours.size()),
-          std::move(excerpt), "the backtraces tell who allocated it");
+          by_backtrace(leaks.ours), "the backtraces tell who allocated it");
 }
 
 }  // namespace
@@ -69,7 +96,13 @@ Leaks parse_kmemleak(std::string_view text) {
     Leaks leaks;
     std::string report;
     const auto close = [&] {
-        if (!report.empty()) (is_ours(report) ? leaks.ours : leaks.others).push_back(std::move(report));
+        if (!report.empty()) {
+            const Owner owner = owner_of(report);
+            (owner == Owner::kOurs        ? leaks.ours
+             : owner == Owner::kKunitTest ? leaks.tests
+                                          : leaks.others)
+                .push_back(std::move(report));
+        }
         report.clear();
     };
     while (!text.empty()) {

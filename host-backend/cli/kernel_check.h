@@ -14,7 +14,8 @@
 namespace vttm::cli {
 
 struct Leaks {
-    std::vector<std::string> ours;    // reports whose backtrace names TTM, vttm.ko, or a file of the series
+    std::vector<std::string> ours;    // reports of what TTM, vttm.ko, or a file of the series allocated
+    std::vector<std::string> tests;   // of what the KUnit cases or their helpers allocated themselves
     std::vector<std::string> others;  // of the rest of the kernel
 };
 

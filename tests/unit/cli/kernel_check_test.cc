@@ -43,9 +43,24 @@ INSTANTIATE_TEST_SUITE_P(
                     "drm_sched_job_init+0x2/0x90 [gpu_sched]", "swap_backup_create+0x30/0x90",
                     "shmem_insert_folio+0x1f0/0x900", "shmem_extract_folio+0x80/0x300",
                     "swap_backup_swapin+0x10/0x20", "folio_to_allocation+0x9/0x40",
-                    "promote_to_compound_page+0x9/0x80", "backup_failure+0x9/0x80 [swap_backup_kunit]",
-                    "ttm_backup_case+0x9/0x80 [ttm_backup_test]",
+                    "promote_to_compound_page+0x9/0x80",
+                    "ttm_tt_init+0x20/0x90 [ttm]\n    ttm_backup_case+0x9/0x80 [ttm_backup_test]",
+                    "swap_backup_create+0x30/0x90\n    backup_full+0x9/0x80 [swap_backup_kunit]",
                     "kmemleak_test_init+0x58/0x2a0 [kmemleak_test]"));
+
+class Tests : public testing::TestWithParam<const char*> {};
+TEST_P(Tests, IsALeakOfATest) {
+    const Leaks leaks = parse_kmemleak(report(GetParam()));
+    EXPECT_TRUE(leaks.ours.empty());
+    EXPECT_EQ(leaks.tests.size(), 1u);
+    EXPECT_TRUE(leaks.others.empty());
+}
+INSTANTIATE_TEST_SUITE_P(
+    Frames, Tests,
+    testing::Values("backup_failure+0x9/0x80 [swap_backup_kunit]",
+                    "drm_gem_object_init+0x78/0x80\n    ttm_bo_kunit_init+0x90/0x160 [ttm_kunit_helpers]",
+                    "ttm_mock_manager_alloc+0x2/0x3 [ttm_mock_manager]\n    ttm_bo_validate+0x9/0x80 [ttm]",
+                    "swap_backup_suite_like+0x9/0x80 [swap_backup_kunit]"));
 
 class Others : public testing::TestWithParam<const char*> {};
 TEST_P(Others, IsNoLeakOfOurs) {
