@@ -4,7 +4,9 @@
 
 #include <array>
 #include <charconv>
+#include <optional>
 
+#include "guest-driver/libvttm/agent/allocation_trace.h"
 #include "guest-driver/libvttm/agent/hog_cgroup.h"
 #include "guest-driver/libvttm/agent/op.h"
 #include "guest-driver/libvttm/agent/stopwatch.h"
@@ -14,6 +16,7 @@ namespace {
 
 constexpr std::uint64_t kMaxMib = 1u << 20;
 constexpr std::uint64_t kDefaultStepMib = 16;
+constexpr std::uint64_t kOtherAllocations = 4096;  // of the whole guest, during one scan
 
 Reply hog(Context& context, const Request& request, Events& events) {
     const std::uint64_t mib = request.number("mib", 0, kMaxMib);
@@ -92,11 +95,23 @@ Reply scan(Context& context, const Request& request, Events&) {
         throw Error(ENODEV, "no shrinker of vttm in /sys/kernel/debug/shrinker");
     }
     const std::int64_t before = shrinkable(files, directory);
+    std::optional<AllocationTrace> trace;
+    if (request.flag("trace", false)) {
+        // A copy takes a page for a page, and the nodes of the page cache.
+        trace.emplace(files, 2 * pages + kOtherAllocations);
+        trace->start();
+    }
     const Stopwatch watch;
     // memory cgroup inode (0: none), NUMA node, objects
     files.write(directory + "/scan", fmt::format("0 0 {}\n", pages));
     Reply reply;
     reply.members["ns"] = watch.ns();
+    if (trace) {
+        nlohmann::json& allocated = reply.members["allocated"] = nlohmann::json::array();
+        for (const PageRun& run : trace->stop()) {
+            allocated.push_back({run.addr, run.pages});
+        }
+    }
     reply.members["freed"] = std::max<std::int64_t>(before - shrinkable(files, directory), 0);
     return reply;
 }

@@ -64,11 +64,13 @@ void BenchGuest::end() {
         session_.machine().agent().idle(std::chrono::milliseconds(50));
 }
 
-std::uint64_t BenchGuest::shrink() {
+std::uint64_t BenchGuest::shrink(Allocations* allocated) {
     std::uint64_t ns = 0;
     for (;;) {
-        const auto reply = session_.call("shrinker.scan", {{"pages", buffers_ * buffer_bytes_ / kPage}});
+        const auto reply = session_.call("shrinker.scan", {{"pages", buffers_ * buffer_bytes_ / kPage},
+                                                           {"trace", allocated != nullptr}});
         ns += reply.at("ns").get<std::uint64_t>();
+        if (allocated) allocated->add(reply.at("allocated"));
         // Nothing more goes out: all done, no memory to copy to, or no swap left.
         if (reply.at("freed").get<std::uint64_t>() == 0) return ns;
     }
@@ -94,6 +96,10 @@ MemoryRound BenchGuest::memory(const Way& way) {
     r.out = oracle::delta(start, turn);
     r.in = oracle::delta(back, session_.counters());
     r.allocated = allocated(r.out);
+    // Out once more, traced: that takes time, so not in the turn that is timed.
+    Allocations fresh;
+    shrink(&fresh);
+    r.content = fresh.content(session_.call("placement"));
     r.bad = bad_pages();
     end();
     return r;

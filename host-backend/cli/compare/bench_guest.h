@@ -2,6 +2,7 @@
 // The measurements of `./vttm compare` on one booted guest.
 #pragma once
 
+#include "host-backend/cli/compare/allocations.h"
 #include "host-backend/cli/compare/figures.h"
 #include "host-backend/cli/progress.h"
 #include "host-backend/cli/session.h"
@@ -31,8 +32,9 @@ private:
     void begin(const Way& way);
     // Frees the buffers and waits until their pages are back.
     void end();
-    // The shrinker, until nothing more goes out. Returns ns of the guest's clock.
-    std::uint64_t shrink();
+    // The shrinker, until nothing more goes out. Returns ns of the guest's clock. With a place for it, notes what the
+    // guest allocated meanwhile; the time then means nothing.
+    std::uint64_t shrink(Allocations* allocated = nullptr);
     std::uint64_t restore();
     std::uint64_t bad_pages();
     // Reclaims until all backed-up pages are on disk, or nothing moves any more.

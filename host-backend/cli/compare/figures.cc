@@ -82,7 +82,8 @@ std::string memory_table(const Comparison& c) {
         t.row(label, [&](const Way& w) { return number(median_of(c.memory, w, figure), format); });
     };
     med("pages backed up", [](const MemoryRound& r) { return r.pages_out; });
-    med("pages allocated while shrinking", [](const MemoryRound& r) { return r.allocated; });
+    med("data pages allocated while shrinking", [](const MemoryRound& r) { return r.content.fresh; });
+    med("pages of all kinds allocated meanwhile", [](const MemoryRound& r) { return r.allocated; });
     med("pages copied out", [](const MemoryRound& r) { return counter(r.out, "copied_pages"); });
     med("allocations split", [](const MemoryRound& r) { return counter(r.out, "split_folios"); });
     med("fallbacks to another backup",
@@ -226,6 +227,14 @@ report::ExitCode judge(const Comparison& c, std::vector<std::string>* reasons) {
             missed(r.way, fmt::format("copied {} pages out", copied));
         if (!zero_copy(r.way) && copied < static_cast<std::int64_t>(r.pages_out))
             missed(r.way, fmt::format("copied only {} of {} pages out", copied, r.pages_out));
+        if (r.content.resident < r.pages)
+            missed(r.way, fmt::format("only {} of {} pages lay in memory, to tell new ones from old ones",
+                                      r.content.resident, r.pages));
+        if (zero_copy(r.way) && r.content.fresh > 0)
+            missed(r.way, fmt::format("allocated {} pages for content while shrinking", r.content.fresh));
+        if (!zero_copy(r.way) && r.content.fresh < r.content.resident)
+            missed(r.way, fmt::format("the trace shows only {} of {} pages that a copy must allocate",
+                                      r.content.fresh, r.content.resident));
     }
     for (const DiskRound& r : c.disk)
         if (r.pages_on_disk < r.pages * 3 / 4)
@@ -264,7 +273,9 @@ nlohmann::json to_json(const Comparison& c) {
     };
     list("memory", c.memory, [](const MemoryRound& r) {
         return nlohmann::json{{"pages", r.pages}, {"pages_out", r.pages_out}, {"out_ns", r.out_ns},
-                              {"in_ns", r.in_ns}, {"allocated", r.allocated}, {"out", r.out}, {"in", r.in}};
+                              {"in_ns", r.in_ns}, {"allocated", r.allocated},
+                              {"content", {{"resident", r.content.resident}, {"fresh", r.content.fresh}}},
+                              {"out", r.out}, {"in", r.in}};
     });
     list("disk", c.disk, [](const DiskRound& r) {
         return nlohmann::json{{"pages", r.pages}, {"pages_on_disk", r.pages_on_disk},

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host-backend/cli/compare/allocations.h"
 #include "host-backend/cli/median.h"
 #include "host-backend/oracle/verdict.h"
 #include "host-backend/report/exit_code.h"
@@ -38,6 +39,7 @@ struct MemoryRound {
     // Pages that the whole guest allocated during the shrink: data pages, page cache nodes, and what
     // else went on.
     std::uint64_t allocated = 0;
+    Content content;                   // after a second shrink
     oracle::Counters out, in;          // deltas of the kernel's counters over each half
     std::uint64_t bad = 0;             // of the pages, as the device reads them afterwards
 };

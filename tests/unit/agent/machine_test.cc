@@ -151,6 +151,7 @@ TEST_F(MachineTest, ShrinkerScan) {
     EXPECT_EQ(get("/sys/kernel/debug/shrinker/drm-vttm-7/scan"), "0 0 512\n");
     EXPECT_EQ(get("/sys/kernel/debug/shrinker/mm-shadow-5/scan"), "");
     call_error({{"op", "shrinker.scan"}, {"pages", 0}}, EINVAL);
+    call_error({{"op", "shrinker.scan"}, {"pages", 1}, {"trace", true}}, ENOTSUP);
 }
 
 TEST_F(MachineTest, BackupIsSetAndReadBack) {

@@ -20,6 +20,7 @@ const Way kInsert{"insert", "auto"};
 MemoryRound round_of(const Way& way, std::uint64_t out_ns, std::uint64_t in_ns) {
     MemoryRound r{.way = way, .pages = 512, .pages_out = 512, .out_ns = out_ns, .in_ns = in_ns};
     r.out[way.backup == "copy" ? "copied_pages" : "inserted_pages"] = 512;
+    r.content = {.resident = 512, .fresh = way.backup == "copy" ? 512u : 0u};
     return r;
 }
 
@@ -117,6 +118,40 @@ TEST(CompareFigures, AWayThatDidNotDoWhatItsNameSaysIsInconclusive) {
     EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
     c = good(), c.edge[1].error = "the agent is gone";
     EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+}
+
+TEST(CompareFigures, ADataPageThatAZeroCopyWayAllocatesIsToldAndSoIsABlindTrace) {
+    std::vector<std::string> why;
+    Comparison c = good();
+    c.memory[1].content.fresh = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    EXPECT_THAT(why, ElementsAre("insert: allocated 1 pages for content while shrinking"));
+    c = good(), c.memory[0].content.fresh = 511;  // a copy that needs no pages: the trace does not see them
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    for (auto way : {0, 1}) {
+        c = good(), c.memory[way].content = {.resident = 511, .fresh = way ? 0u : 511u};
+        EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive) << way;
+    }
+    EXPECT_THAT(to_markdown(good()), HasSubstr("| data pages allocated while shrinking | 512 | 0 |"));
+    EXPECT_EQ(to_json(good()).at("memory")[0].at("content").at("fresh"), 512);
+}
+
+nlohmann::json claim(std::uint64_t first, std::uint64_t pages, const char* kind, std::uint64_t addr) {
+    return {{"buffers", {{{"id", 1}, {"pages", pages}, {"runs", {{first, pages, kind, addr, -1}}}}}}};
+}
+
+TEST(CompareAllocations, APageIsFreshIfItWasAllocatedAndHoldsContent) {
+    Allocations a;
+    a.add({{0x10000, 2}, {0x40000, 512}});
+    a.add({{0x20000, 1}});
+    a.add(nlohmann::json::array());
+    EXPECT_EQ(a.content(claim(0, 4, "shmem", 0xf000)), (Content{.resident = 4, .fresh = 2}));
+    EXPECT_EQ(a.content(claim(7, 1, "swapcache", 0x20000)), (Content{.resident = 1, .fresh = 1}));
+    EXPECT_EQ(a.content(claim(0, 512, "swapcache", 0x40000)), (Content{.resident = 512, .fresh = 512}));
+    EXPECT_EQ(a.content(claim(0, 3, "shmem", 0x12000)), (Content{.resident = 3, .fresh = 0}));
+    // Not backed up, or nowhere in memory.
+    for (const char* kind : {"gtt", "system", "vram", "swap", "none"})
+        EXPECT_EQ(a.content(claim(0, 2, kind, 0x10000)), Content{}) << kind;
 }
 
 TEST(CompareFigures, TablesHaveAColumnPerWayAndSayThatTcgIsNoHardware) {
