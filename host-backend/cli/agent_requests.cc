@@ -71,6 +71,7 @@ oracle::Counters parse_counters(const nlohmann::json& reply) {
     };
     take("vmstat", "");
     take("backup", "");
+    take("swap_backup", "swap_backup.");
     take("vttm", "vttm.");
     take("memcg", "memcg.");
     out["swap_used"] =

@@ -33,7 +33,8 @@ struct Portion {
 std::vector<Portion> verify_portions(const oracle::Ledger& ledger, By by, std::uint64_t portion_pages);
 
 // The reply to `counters`: /proc/vmstat and ttm's backup_stats by their names, vttm's stats with "vttm."
-// before, those of the hog's memory cgroup (once there is one) with "memcg.", and "swap_used" in pages. Throws nlohmann::json::exception if there is no "swaps".
+// before, those of the swap cache backup with "swap_backup.", those of the hog's memory cgroup (once there is one)
+// with "memcg.", and "swap_used" in pages. Throws nlohmann::json::exception if there is no "swaps".
 oracle::Counters parse_counters(const nlohmann::json& reply);
 
 }  // namespace vttm::cli

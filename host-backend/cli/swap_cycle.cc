@@ -40,6 +40,10 @@ constexpr Account kMemcgAccounts[] = {
     {"memcg.memory.current", "bytes", kMiB},
     {"memcg.memory.swap.current", "bytes", kMiB},
 };
+// Of the kernel series: another kernel has no such account.
+constexpr Account kSeriesAccounts[] = {
+    {"swap_backup.unwritten_pages", "pages", 0},
+};
 // The hog's own heap and stack, and what the kernel charges in advance.
 constexpr std::int64_t kForeignSlack = 4 * kMiB;
 constexpr const char* kForeign = "memcg.foreign_bytes";
@@ -130,17 +134,30 @@ std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
                             .before = value(before, a.name),
                             .after = value(after, a.name),
                             .tolerance = a.tolerance});
+    const auto take_if_there = [&](const Account& a, std::int64_t was) {
+        if (const auto it = after.find(a.name); it != after.end())
+            balances.push_back({.name = a.name,
+                                .unit = a.unit,
+                                .before = was,
+                                .after = it->second,
+                                .tolerance = a.tolerance});
+    };
+    for (const Account& a : kSeriesAccounts) {
+        if (before.contains(a.name)) value(after, a.name);  // the kernel told it before
+        take_if_there(a, 0);  // not what it was before: nothing is backed up without a buffer
+    }
     for (const Account& a : kMemcgAccounts) {
-        const auto it = after.find(a.name);
-        if (it == after.end()) continue;
         const auto was = before.find(a.name);
-        balances.push_back({.name = a.name,
-                            .unit = a.unit,
-                            .before = was == before.end() ? 0 : was->second,
-                            .after = it->second,
-                            .tolerance = a.tolerance});
+        take_if_there(a, was == before.end() ? 0 : was->second);
     }
     return balances;
+}
+
+std::vector<std::string> untold_balances(const oracle::Counters& counters) {
+    std::vector<std::string> names;
+    for (const Account& a : kSeriesAccounts)
+        if (!counters.contains(a.name)) names.emplace_back(a.name);
+    return names;
 }
 
 SwapCycle::SwapCycle(Session& session, const SwapCycleConfig& config, std::string backup,

@@ -92,5 +92,7 @@ void raise_levels(oracle::Counters& levels, const oracle::Counters& now);
 // What must be back where it was once the buffers are freed.
 std::vector<oracle::Balance> take_balances(const oracle::Counters& before,
                                            const oracle::Counters& after);
+// Those of which this kernel, which is not ours, tells nothing: they are in no balance.
+std::vector<std::string> untold_balances(const oracle::Counters& counters);
 
 }  // namespace vttm::cli

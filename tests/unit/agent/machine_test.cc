@@ -36,6 +36,7 @@ protected:
 TEST_F(MachineTest, CountersReadTheKernelsFiles) {
     put("/sys/kernel/debug/ttm/backup_stats",
         "inserted_pages 10\ninserted_order9 0\ncopied_pages 3\n");
+    put("/sys/kernel/debug/swap_backup/stats", "limit_pages 52428\nunwritten_pages 7\n");
     put("/sys/kernel/debug/dri/1/vttm_stats", "buffers 4\nmappings 2\nnonsense\nname x\n");
     put("/sys/fs/cgroup/vttm-hog/memory.current", "1048576\n");
     put("/sys/fs/cgroup/vttm-hog/memory.max", "max\n");
@@ -49,6 +50,7 @@ TEST_F(MachineTest, CountersReadTheKernelsFiles) {
     EXPECT_EQ(answer.at("buddyinfo"), json({11, 22, 33, 40}));
     EXPECT_EQ(answer.at("backup"),
               json({{"inserted_pages", 10}, {"inserted_order9", 0}, {"copied_pages", 3}}));
+    EXPECT_EQ(answer.at("swap_backup"), json({{"limit_pages", 52428}, {"unwritten_pages", 7}}));
     EXPECT_EQ(answer.at("vttm"), json({{"buffers", 4}, {"mappings", 2}}));
     EXPECT_EQ(answer.at("memcg"),
               json({{"memory.current", 1048576},
@@ -61,7 +63,7 @@ TEST_F(MachineTest, CountersReadTheKernelsFiles) {
 TEST_F(MachineTest, CountersOfAGuestWithoutDriverOrCgroup) {
     start();
     const json answer = call_ok({{"op", "counters"}});
-    for (const char* name : {"backup", "vttm", "memcg"}) {
+    for (const char* name : {"backup", "swap_backup", "vttm", "memcg"}) {
         EXPECT_EQ(answer.at(name), json::object()) << name;
     }
     std::filesystem::remove(root / "proc/vmstat");

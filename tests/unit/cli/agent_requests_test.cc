@@ -67,10 +67,10 @@ TEST(CreateRequest, SaysWhatTheLedgerBooks) {
 TEST(ParseCounters, GroupsUnderTheirNames) {
     const auto c = parse_counters(nlohmann::json::parse(
         R"({"vmstat":{"pswpout":5,"text":"x"},"backup":{"inserted_pages":6},"vttm":{"buffers":7},
-            "memcg":{"memory.current":8},"swaps":8192})"));
+            "swap_backup":{"unwritten_pages":9},"memcg":{"memory.current":8},"swaps":8192})"));
     EXPECT_EQ(c, (oracle::Counters{
                      {"pswpout", 5}, {"inserted_pages", 6}, {"vttm.buffers", 7},
-                     {"memcg.memory.current", 8}, {"swap_used", 2}}));
+                     {"swap_backup.unwritten_pages", 9}, {"memcg.memory.current", 8}, {"swap_used", 2}}));
     EXPECT_EQ(parse_counters({{"swaps", 0}, {"backup", nullptr}}).size(), 1u);
     EXPECT_THROW(parse_counters({{"vmstat", nullptr}}), nlohmann::json::exception)
         << "swap that nobody reports must not pass for none in use";

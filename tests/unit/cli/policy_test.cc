@@ -73,6 +73,24 @@ TEST(TakeBalances, WhatBelongsToTheDriverHasNoTolerance) {
     }
 }
 
+// Of the kernel series: a foreign kernel does not tell.
+TEST(TakeBalances, WhatABackupLeavesUnwrittenMustBeNothing) {
+    constexpr const char* kUnwritten = "swap_backup.unwritten_pages";
+    oracle::Counters before = even(), after = even();
+    EXPECT_EQ(take_balances(before, after).size(), even().size());
+    EXPECT_THAT(untold_balances(before), testing::ElementsAre(kUnwritten));
+    before[kUnwritten] = after[kUnwritten] = 0;
+    EXPECT_TRUE(untold_balances(before).empty());
+    EXPECT_EQ(take_balances(before, after).size(), even().size() + 1);
+    EXPECT_TRUE(all_even(take_balances(before, after)));
+    after[kUnwritten] = 1;
+    EXPECT_FALSE(all_even(take_balances(before, after)));
+    before[kUnwritten] = 1;
+    EXPECT_FALSE(all_even(take_balances(before, after))) << "lost before the run, and lost all the same";
+    after.erase(kUnwritten);
+    EXPECT_THROW(take_balances(before, after), machine::ProtocolError) << "no longer told";
+}
+
 TEST(TakeBalances, AMissingCounterIsNoEvenOne) {
     for (const auto& [name, value] : even()) {
         oracle::Counters after = even();
