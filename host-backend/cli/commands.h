@@ -19,7 +19,7 @@ struct RunOptions {
     SwapCycleConfig config;
     std::filesystem::path json;  // "": build/reports/<scenario>.json
 };
-int run_command(const CommonOptions& common, RunOptions options);
+int run_command(const CommonOptions& common, const Manifest& manifest, RunOptions options);
 
 struct TestOptions {
     std::vector<std::string> only;  // stages; empty: all

@@ -137,25 +137,28 @@ int dispatch(int argc, char** argv) {
         app.add_subcommand("compare", "the backups side by side in one boot: cost, wear, limits");
     add_compare(*compare_app, compare);
 
+    cli::Manifest manifest;
     try {
         app.parse(argc, argv);
         if (*run_app) {
             // The scenario gives the defaults, so what the command line says comes once more over it.
             run.config = load_scenario(root, scenario);
-            if (const auto variant = cli::variant_of(common.vm_json))
-                cli::fit_to_variant(run.config, machine::variant_named(*variant));
+            manifest = cli::load_manifest(common.vm_json);
+            cli::fit_to_variant(run.config, machine::variant_named(manifest.variant));
             app.parse(argc, argv);
             cli::check_swap_cycle(run.config);
         }
         if (*bench_app) bench.backups = load_scenario(root, bench.scenario).backups;
     } catch (const CLI::ParseError& e) {
         return parse_failed(app, e);
+    } catch (const cli::ManifestError&) {
+        throw;  // no fault of the command line
     } catch (const std::runtime_error& e) {
         cli::print_err(fmt::format("vttm: {}\n", e.what()));
         return report::to_int(ExitCode::kUsage);
     }
     test.source_root = bench.source_root = root;
-    if (*run_app) return cli::run_command(common, run);
+    if (*run_app) return cli::run_command(common, manifest, run);
     if (*test_app) return cli::test_command(common, test);
     if (*shell_app) return cli::shell_command(common);
     if (*compare_app) return cli::compare_command(common, compare);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
+#include <stdexcept>
 #include <string>
 
 namespace vttm::cli {
@@ -17,11 +17,13 @@ struct Manifest {
     std::string accel;  // "kvm" or "tcg"
 };
 
-// Reads and checks vm.json: all keys there, all files readable. Throws std::runtime_error that names
-// the file, the key, and what to do.
-Manifest load_manifest(const std::filesystem::path& path);
+// Of vm.json, not of what the user asked for: names the file, the key, and what to do.
+class ManifestError : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
 
-// Only the variant; nullopt if the file does not say (load_manifest() tells why).
-std::optional<std::string> variant_of(const std::filesystem::path& path);
+// Reads and checks vm.json: all keys there, all files readable. Throws ManifestError.
+Manifest load_manifest(const std::filesystem::path& path);
 
 }  // namespace vttm::cli

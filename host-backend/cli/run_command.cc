@@ -55,8 +55,7 @@ void run_backups(machine::Machine& machine, const RunOptions& options, const Com
 
 }  // namespace
 
-int run_command(const CommonOptions& common, RunOptions options) {
-    const Manifest manifest = load_manifest(common.vm_json);
+int run_command(const CommonOptions& common, const Manifest& manifest, RunOptions options) {
     SwapCycleConfig& config = options.config;
     if (!config.seed) config.seed = std::random_device{}() | 1u;
     machine::MachineConfig mc = machine_config(common, manifest);

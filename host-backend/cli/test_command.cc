@@ -19,18 +19,25 @@ using report::TestStatus;
 
 const std::vector<Stage>& stages() {
     static const std::vector<Stage> all = {
-        {"unit", "host tests, no machine", true, false,
-         [](const StageContext& c, TestResults& r) { run_host_suite(c, "unit", r); }},
-        {"vm", "QEMU device by qtest; machine errors by planted panics, hangs, kills", false, false,
-         [](const StageContext& c, TestResults& r) { run_host_suite(c, "vm", r); }},
-        {"guest", "driver and library tests in the guest", false, false, run_guest_tests},
-        {"kunit", "the kernel's KUnit suites, per ttm.backup", false, false, run_kunit},
-        {"planted", "faults planted in RAM and swap file of live cycles, per ttm.backup", false, false,
-         run_self_test},
-        {"cycle", "short swap cycles per ttm.backup; the hog free, or in a limited cgroup", false, false,
-         run_short_cycles},
-        {"series", "the kernel series compiled after each patch and in each configuration; sparse", false, true,
-         run_series},
+        {.name = "unit",
+         .what = "host tests, no machine",
+         .may_skip = true,
+         .run = [](const StageContext& c, TestResults& r) { run_host_suite(c, "unit", r); }},
+        {.name = "vm",
+         .what = "QEMU device by qtest; machine errors by planted panics, hangs, kills",
+         .run = [](const StageContext& c, TestResults& r) { run_host_suite(c, "vm", r); }},
+        {.name = "guest", .what = "driver and library tests in the guest", .run = run_guest_tests},
+        {.name = "kunit", .what = "the kernel's KUnit suites, per ttm.backup", .run = run_kunit},
+        {.name = "planted",
+         .what = "faults planted in RAM and swap file of live cycles, per ttm.backup",
+         .run = run_self_test},
+        {.name = "cycle",
+         .what = "short swap cycles per ttm.backup; the hog free, or in a limited cgroup",
+         .run = run_short_cycles},
+        {.name = "series",
+         .what = "the kernel series compiled after each patch and in each configuration; sparse",
+         .only_named = true,
+         .run = run_series},
     };
     return all;
 }
@@ -71,7 +78,12 @@ int test_command(const CommonOptions& common, const TestOptions& options) {
     Progress progress(common.quiet, common.started);
     const auto results_dir =
         options.results_dir.empty() ? common.build_dir() / "reports" : options.results_dir;
-    const StageContext context{common, manifest, options.source_root, results_dir, progress};
+    const StageContext context{.common = common,
+                               .manifest = manifest,
+                               .variant = machine::variant_named(manifest.variant),
+                               .source_root = options.source_root,
+                               .results_dir = results_dir,
+                               .progress = progress};
 
     TestResults all;
     std::optional<Failure> first;

@@ -2,9 +2,7 @@
 #include <fmt/format.h>
 
 #include "host-backend/cli/guest_exec.h"
-#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/stage.h"
-#include "host-backend/machine/variant.h"
 
 namespace vttm::cli {
 namespace {
@@ -21,8 +19,7 @@ std::string tail(const std::string& text) {
 }  // namespace
 
 void run_guest_tests(const StageContext& context, report::TestResults& into) {
-    machine::MachineConfig config = machine_config(context.common, context.manifest);
-    const machine::Variant& variant = machine::variant_named(config.variant);
+    machine::MachineConfig config = stage_machine(context);
     config.vram_mib = 64;  // small, so that the eviction tests need few buffers
     machine::Machine machine(config);
     context.progress.phase("test guest: boot");
@@ -30,8 +27,8 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: GoogleTest in the guest");
     GuestRun tests = guest_exec(machine,
                                 {"/bin/vttm-guest-tests", std::string("--gtest_output=json:") + kResultFile},
-                                variant.scaled(milliseconds(900'000)));
-    GuestRun file = guest_exec(machine, {"/bin/cat", kResultFile}, variant.scaled(milliseconds(60'000)));
+                                context.variant.scaled(milliseconds(900'000)));
+    GuestRun file = guest_exec(machine, {"/bin/cat", kResultFile}, context.variant.scaled(milliseconds(60'000)));
     report::TestResults results;
     try {
         results = report::parse_gtest_json(file.output);
@@ -45,7 +42,7 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
                                           fmt::format("exit {}; last output:\n{}", tests.status,
                                                       tail(tests.output))));
     into.append(results);
-    check_kernel(machine, variant, context.progress);
+    check_guest(context, machine);
     machine.stop(milliseconds(5000));
 }
 

@@ -11,7 +11,6 @@
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/subprocess.h"
 #include "host-backend/machine/interrupt.h"
-#include "host-backend/machine/variant.h"
 
 namespace vttm::cli {
 namespace {
@@ -39,9 +38,8 @@ report::TestResults run_program(const StageContext& context, const nlohmann::jso
     env["VTTM_SOURCE_ROOT"] = context.source_root.string();
     for (const auto& [key, value] : env) request.env.push_back(key + "=" + value);
     // Meson's limit is for an idle machine and variant base.
-    const std::chrono::seconds limit = machine::variant_named(context.manifest.variant)
-                                           .scaled(std::chrono::seconds(
-                                               std::max(600, test.at("timeout").get<int>())));
+    const std::chrono::seconds limit = context.variant.scaled(
+        std::chrono::seconds(std::max(600, test.at("timeout").get<int>())));
     request.timeout = limit;
     request.own_tmpdir = true;
     request.cancelled = [] { return machine::interrupted() != 0; };

@@ -6,10 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/kunit_reply.h"
 #include "host-backend/cli/stages/stage.h"
-#include "host-backend/machine/variant.h"
 
 namespace vttm::cli {
 namespace {
@@ -50,13 +48,12 @@ report::TestCase deadlock_reported(const machine::Machine& machine) {
 }
 
 void kunit_boot(const StageContext& context, const std::string& backup, report::TestResults& into) {
-    machine::MachineConfig config = machine_config(context.common, context.manifest);
-    const machine::Variant& variant = machine::variant_named(config.variant);
+    machine::MachineConfig config = stage_machine(context);
     // Memory beyond what DMA32 pools may take.
     config.low_ram_mib = config.ram_mib * 2 / 3;
     // No vttm.ko: TTM's suite wants the device manager for itself.
     config.cmdline_extra += fmt::format(" vttm.mode=kunit ttm.backup={}", backup);
-    config.expected_splats = expected_splats(variant);
+    config.expected_splats = expected_splats(context.variant);
     machine::Machine machine(config);
     context.progress.phase(fmt::format("test kunit: boot, ttm.backup={}", backup));
     machine.start();
@@ -64,7 +61,7 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
     const auto text = context.results_dir / fmt::format("kunit-{}.ktap", backup);
     std::filesystem::remove(text);
     const auto run = [&](const std::vector<std::string>& modules) {
-        const auto limit = variant.scaled(std::chrono::seconds(600));
+        const auto limit = context.variant.scaled(std::chrono::seconds(600));
         const auto reply = machine.agent().call(
             "kunit",
             {{"modules", modules}, {"timeout_ms", std::chrono::milliseconds(limit).count()}}, limit);
@@ -74,9 +71,9 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
         machine.check();
     };
     run(kModules);
-    check_kernel(machine, variant, context.progress);
+    check_guest(context, machine);
     run({kEndsLockdep});
-    if (variant.lockdep) {
+    if (context.variant.lockdep) {
         report::TestResults results;
         results.cases.push_back(deadlock_reported(machine));
         into.append(results, backup);

@@ -9,7 +9,6 @@
 #include <set>
 #include <stdexcept>
 
-#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/oracle/plant.h"
@@ -240,10 +239,7 @@ void run_self_test(const StageContext& context, report::TestResults& into) {
     config.swapped_share = 0.4;
     config.hog_step_mib = 64;
     config.cycles = 2;  // a stale page needs an older generation
-    machine::MachineConfig mc = machine_config(context.common, context.manifest);
-    const machine::Variant& variant = machine::variant_named(mc.variant);
-    fit_to_variant(config, variant);
-    shape_machine(config, mc);
+    const machine::MachineConfig mc = stage_machine(context, config);
     machine::Machine machine(mc);
     context.progress.phase("test planted faults: boot");
     machine.start();
@@ -259,7 +255,7 @@ void run_self_test(const StageContext& context, report::TestResults& into) {
         session.free_all();
         machine.check();
     }
-    check_kernel(machine, variant, context.progress);
+    check_guest(context, machine);
     machine.stop(std::chrono::seconds(5));
 }
 

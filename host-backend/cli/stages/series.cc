@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/subprocess.h"
 #include "host-backend/machine/interrupt.h"

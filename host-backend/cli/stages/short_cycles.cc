@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/cycle_cases.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
@@ -16,10 +15,7 @@ void run_scenario(const StageContext& context, const char* scenario, const char*
     SwapCycleConfig config = load_swap_cycle(context.source_root / "tests" / "scenarios" /
                                              fmt::format("{}.toml", scenario));
     if (!config.seed) config.seed = 20261120;  // a test repeats
-    machine::MachineConfig mc = machine_config(context.common, context.manifest);
-    const machine::Variant& variant = machine::variant_named(mc.variant);
-    fit_to_variant(config, variant);
-    shape_machine(config, mc);
+    const machine::MachineConfig mc = stage_machine(context, config);
     machine::Machine machine(mc);
     context.progress.phase(fmt::format("test cycle: {}: boot", scenario));
     machine.start();
@@ -34,7 +30,7 @@ void run_scenario(const StageContext& context, const char* scenario, const char*
         throw;
     }
     add_cycle_cases(run, suite, into);
-    check_kernel(machine, variant, context.progress);
+    check_guest(context, machine);
     machine.stop(std::chrono::seconds(5));
 }
 

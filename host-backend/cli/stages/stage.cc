@@ -9,7 +9,8 @@
 #include <exception>
 #include <string_view>
 
-#include "host-backend/machine/variant.h"
+#include "host-backend/cli/kernel_check.h"
+#include "host-backend/cli/swap_cycle.h"
 
 namespace vttm::cli {
 namespace {
@@ -67,8 +68,23 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context,
             make_case(stage.name, failure.kind, TestStatus::kFailed, failure.text));
         if (!first_failure || failure.code == report::ExitCode::kInterrupted) first_failure = failure;
     }
-    if (!stage.may_skip) fail_skips(results, machine::variant_named(context.manifest.variant));
+    if (!stage.may_skip) fail_skips(results, context.variant);
     return results;
+}
+
+machine::MachineConfig stage_machine(const StageContext& context) {
+    return machine_config(context.common, context.manifest);
+}
+
+machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfig& scenario) {
+    machine::MachineConfig config = stage_machine(context);
+    fit_to_variant(scenario, context.variant);
+    shape_machine(scenario, config);
+    return config;
+}
+
+void check_guest(const StageContext& context, machine::Machine& machine) {
+    check_kernel(machine, context.variant, context.progress);
 }
 
 }  // namespace vttm::cli

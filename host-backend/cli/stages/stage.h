@@ -13,6 +13,9 @@
 #include "host-backend/cli/manifest.h"
 #include "host-backend/cli/options.h"
 #include "host-backend/cli/progress.h"
+#include "host-backend/cli/swap_cycle_config.h"
+#include "host-backend/machine/machine.h"
+#include "host-backend/machine/variant.h"
 #include "host-backend/report/test_results.h"
 
 namespace vttm::cli {
@@ -20,6 +23,7 @@ namespace vttm::cli {
 struct StageContext {
     const CommonOptions& common;
     const Manifest& manifest;
+    const machine::Variant& variant;  // the manifest's
     std::filesystem::path source_root;
     std::filesystem::path results_dir;  // where a stage may keep what the results do not have room for
     Progress& progress;
@@ -31,9 +35,9 @@ struct Stage {
     // False: the set-up gives all that its cases need, so a skip means that something is lost; but for
     // cases that say they need root, where the user is not, or CAP_SYS_ADMIN, where it is not there
     // (a container's root), or something that the kernel variant is known not to have (huge pages, its own pace).
-    bool may_skip;
+    bool may_skip = false;
     // True: too long for each `./vttm test`; runs only when it is named.
-    bool only_named;
+    bool only_named = false;
     std::function<void(const StageContext&, report::TestResults&)> run;
 };
 
@@ -42,6 +46,12 @@ struct Stage {
 // always counts).
 report::TestResults run_stage(const Stage& stage, const StageContext& context,
                               std::optional<Failure>& first_failure);
+
+// What each stage with guests does alike. The machine of vm.json; the same as a scenario needs it, which is fitted to the
+// kernel variant; and what that kernel has to say at the end.
+machine::MachineConfig stage_machine(const StageContext& context);
+machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfig& scenario);
+void check_guest(const StageContext& context, machine::Machine& machine);
 
 // GoogleTest programs of this build in one Meson suite: "unit" (no machine) or "vm".
 void run_host_suite(const StageContext& context, const std::string& suite, report::TestResults& into);

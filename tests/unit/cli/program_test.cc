@@ -86,6 +86,14 @@ TEST_F(ProgramTest, AnErrorSaysWhatWhereAndWhatToDo) {
     EXPECT_THAT(output_, HasSubstr("the QEMU binary cannot be used"));
 }
 
+TEST_F(ProgramTest, AMachineThatIsNotBuiltIsNoWrongUsage) {
+    std::filesystem::remove(dir_ / "kernel");
+    for (const char* command : {"run", "test unit", "shell", "compare"}) {
+        EXPECT_EQ(vttm(command), 6) << command;
+        EXPECT_THAT(output_, AllOf(HasSubstr((dir_ / "kernel").string()), HasSubstr("./vttm build"))) << command;
+    }
+}
+
 TEST_F(ProgramTest, OptionsComeOverTheScenarioWhereverTheyStand) {
     const auto json = dir_ / "swap-cycle-short";  // the value of an option is no scenario
     EXPECT_EQ(vttm("run --json " + json.string() + " --ram 700 swap-cycle"), 6);

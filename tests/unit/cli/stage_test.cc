@@ -30,7 +30,8 @@ using ::testing::HasSubstr;
 class StageTest : public ::testing::Test {
 protected:
     TestResults run(std::function<void(const StageContext&, TestResults&)> body, bool may_skip = false) {
-        return run_stage({"s", "a stage", may_skip, false, std::move(body)}, context_, first_);
+        return run_stage({.name = "s", .what = "a stage", .may_skip = may_skip, .run = std::move(body)},
+                         context(), first_);
     }
     static report::TestCase passed(const char* name) { return make_case("x", name, TestStatus::kPassed); }
 
@@ -38,7 +39,14 @@ protected:
     Manifest manifest_{.qemu = {}, .kernel = {}, .initramfs = {}, .kernel_release = {},
                        .variant = "base", .accel = {}};
     Progress progress_{true};
-    StageContext context_{common_, manifest_, ".", ::testing::TempDir(), progress_};
+    StageContext context() {
+        return {.common = common_,
+                .manifest = manifest_,
+                .variant = machine::variant_named(manifest_.variant),
+                .source_root = ".",
+                .results_dir = ::testing::TempDir(),
+                .progress = progress_};
+    }
     std::optional<Failure> first_;
 };
 
@@ -133,6 +141,22 @@ TEST_F(StageTest, ASkipForWantOfACapabilityStandsOnlyWithoutIt) {
         EXPECT_EQ(run(body).counts().skipped, 1u);
     }
     if (had) EXPECT_EQ(run(body).counts().failed, 1u);
+}
+
+// Of all stages alike: fitted to the kernel at hand.
+TEST_F(StageTest, AScenarioIsFittedToTheVariantAndShapesTheMachine) {
+    for (const char* variant : {"base", "nothp", "debug"}) {
+        manifest_.variant = variant;
+        SwapCycleConfig scenario;
+        scenario.timeout_s = 100;
+        scenario.min_unsplit = 0.9;
+        scenario.ram_mib = 700;
+        const machine::MachineConfig config = stage_machine(context(), scenario);
+        EXPECT_EQ(config.variant, variant);
+        EXPECT_EQ(config.ram_mib, 700u);
+        EXPECT_EQ(scenario.timeout_s, 100u * static_cast<unsigned>(machine::variant_named(variant).patience));
+        EXPECT_EQ(scenario.min_unsplit, std::string_view(variant) == "nothp" ? 0 : 0.9);
+    }
 }
 
 TEST(KunitReply, SuitesOfOneBootUnderTheirBackup) {
