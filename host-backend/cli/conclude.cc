@@ -80,7 +80,8 @@ void conclude(report::RunReport& run, const std::optional<Failure>& failure) {
 
 ExitCode conclude_tests(const std::optional<Failure>& first, std::uint64_t passed,
                         std::uint64_t failed) {
-    if (first) return first->code;
+    // The failure has a case of its own. One that says nothing of the code does not hide another that does.
+    if (first && !(first->code == ExitCode::kInconclusive && failed > 1)) return first->code;
     return failed || !passed ? ExitCode::kContent : ExitCode::kPass;
 }
 

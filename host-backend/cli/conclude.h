@@ -27,7 +27,7 @@ Failure current_failure();
 void conclude(report::RunReport& run, const std::optional<Failure>& failure);
 
 // The code of `./vttm test`: what broke a stage off (the first is the cause), else whether tests
-// failed. No test at all is no pass.
+// failed, which they may have beside a stage that was inconclusive. No test at all is no pass.
 report::ExitCode conclude_tests(const std::optional<Failure>& first, std::uint64_t passed,
                                 std::uint64_t failed);
 

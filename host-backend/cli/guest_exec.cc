@@ -14,6 +14,7 @@ GuestRun guest_exec(machine::Machine& machine, std::vector<std::string> argv,
                              timeout + std::chrono::seconds(30));
     machine.agent().on_event({});
     run.status = reply.at("status").get<int>();
+    run.timed_out = reply.at("timed_out").get<bool>();
     return run;
 }
 

@@ -10,7 +10,8 @@
 namespace vttm::cli {
 
 struct GuestRun {
-    int status = 0;
+    int status = 0;          // exit code, or 128 + signal
+    bool timed_out = false;  // and so was killed; the output is what there was
     std::string output;
 };
 

@@ -3,16 +3,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <regex>
 #include <stdexcept>
-
-#include "host-backend/cli/guest_exec.h"
+#include <utility>
 
 namespace vttm::cli {
 namespace {
 
 constexpr std::size_t kMaxExcerpt = 4000;
+constexpr std::size_t kMaxReports = 1 << 20;  // bytes of them that are read
 
 enum class Owner { kOurs, kKunitTest, kOther };
 
@@ -32,25 +33,7 @@ Owner owner_of(const std::string& report) {
     return match[kTestModule].matched ? Owner::kKunitTest : Owner::kOurs;
 }
 
-// The reports that differ in their backtrace, each with how often it is there; no more than kMaxExcerpt, about.
-std::string by_backtrace(const std::vector<std::string>& reports) {
-    const auto backtrace = [](const std::string& report) {
-        const std::size_t at = report.find("\n", report.find("backtrace"));
-        return at == std::string::npos ? report : report.substr(at);
-    };
-    std::map<std::string, std::size_t> times;
-    for (const std::string& report : reports) ++times[backtrace(report)];
-    std::string out;
-    for (const std::string& report : reports) {
-        const auto found = times.find(backtrace(report));
-        if (found == times.end()) continue;
-        if (out.size() < kMaxExcerpt) out += fmt::format("{} times:\n{}", found->second, report);
-        times.erase(found);
-    }
-    return out;
-}
-
-GuestRun shell(machine::Machine& machine, const machine::Variant& variant, const char* script) {
+GuestRun shell(machine::Machine& machine, const machine::Variant& variant, const std::string& script) {
     return guest_exec(machine, {"/bin/busybox", "sh", "-c", script},
                       variant.scaled(std::chrono::seconds(60)));
 }
@@ -70,24 +53,37 @@ void check_lockdep(machine::Machine& machine, const machine::Variant& variant) {
               "the console may have its report; else it had no room: raise the LOCKDEP_*_BITS");
 }
 
+// An object counts from its fifth second on, and only if it did not change between two scans. A kmemleak that is off
+// refuses to scan, but still lists what it found before. A list of many thousand reports takes longer than all tests.
+std::string ask_kmemleak() {
+    return fmt::format("f=/sys/kernel/debug/kmemleak; {{ echo scan >$f && sleep 6 && echo scan >$f; }} 2>/dev/null; "
+                       "scanned=$?; head -c {} $f || exit 1; exit $scanned", kMaxReports);
+}
+
 void check_leaks(machine::Machine& machine, const machine::Variant& variant, Progress& progress) {
-    // An object counts from its fifth second on, and only if it did not change between two scans.
-    const GuestRun run = shell(machine, variant,
-                               "f=/sys/kernel/debug/kmemleak; echo scan >$f && sleep 6 && "
-                               "echo scan >$f && cat $f");
-    if (run.status != 0)
-        fault(machine, "the kernel's leak detector does not work any more", run.output,
-              "the console tells when it gave up");
-    const Leaks leaks = parse_kmemleak(run.output);
+    const GuestRun run = shell(machine, variant, ask_kmemleak());
+    const Leaks leaks = judge_kmemleak(run, [&] { return machine.save_logs(); });
     if (!leaks.others.empty())
         progress.note(fmt::format("kmemleak: {} suspected leaks of the rest of the kernel; the first: {}",
                                   leaks.others.size(), leaks.others.front()));
     if (!leaks.tests.empty())
         progress.note(fmt::format("kmemleak: {} objects that KUnit cases made and did not free",
                                   leaks.tests.size()));
-    if (leaks.ours.empty()) return;
-    fault(machine, fmt::format("the kernel leaks memory of ours: {} reports of kmemleak", leaks.ours.size()),
-          by_backtrace(leaks.ours), "the backtraces tell who allocated it");
+}
+
+// One report for each backtrace, with how often it came.
+std::string excerpt_of(const std::vector<std::string>& reports) {
+    std::map<std::string, std::pair<std::size_t, const std::string*>> kinds;
+    for (const std::string& report : reports) {
+        const std::size_t line = report.find("  backtrace");
+        const std::string trace = report.substr(std::min(report.find('\n', line), report.size()));
+        auto& kind = kinds.try_emplace(trace, 0, &report).first->second;
+        ++kind.first;
+    }
+    std::string text = fmt::format("{} different backtraces\n", kinds.size());
+    for (const auto& [trace, kind] : kinds)
+        if (text.size() < kMaxExcerpt) text += fmt::format("{} times:\n{}", kind.first, *kind.second);
+    return text;
 }
 
 }  // namespace
@@ -117,6 +113,35 @@ Leaks parse_kmemleak(std::string_view text) {
         report.append(line).append("\n");
     }
     close();
+    return leaks;
+}
+
+Leaks judge_kmemleak(const GuestRun& run,
+                     const std::function<std::filesystem::path()>& save_logs) {
+    std::string missing;
+    if (run.timed_out)
+        missing = "the list of leaks could not be read in time";
+    else if (run.status != 0)
+        missing = "the kernel's leak detector does not work any more";
+    else if (run.output.size() >= kMaxReports)
+        missing = fmt::format("only the first {} bytes of the list of leaks were read", kMaxReports);
+    Leaks leaks;
+    try {
+        leaks = parse_kmemleak(run.output);
+    } catch (const std::runtime_error&) {
+        if (missing.empty()) throw;  // else it is what a program that could not read it says
+    }
+    if (!leaks.ours.empty())
+        throw machine::Leak({.what = fmt::format("the kernel leaks memory of ours: {} reports of kmemleak{}{}",
+                                                 leaks.ours.size(), missing.empty() ? "" : "; besides, ", missing),
+                             .where = save_logs(),
+                             .todo = "the backtraces tell who allocated it",
+                             .excerpt = excerpt_of(leaks.ours)});
+    if (!missing.empty())
+        throw machine::Inconclusive({.what = missing + ": memory of ours may leak",
+                                     .where = save_logs(),
+                                     .todo = "the console tells when kmemleak gave up, if it did; a guest with more RAM may help",
+                                     .excerpt = run.output.substr(0, kMaxExcerpt)});
     return leaks;
 }
 

@@ -38,6 +38,10 @@ const char* Error::kind() const noexcept {
             return "timeout";
         case Exit::kInfrastructure:
             return "infrastructure";
+        case Exit::kInconclusive:
+            return "inconclusive";
+        case Exit::kLeak:
+            return "leak";
         case Exit::kTooLittleDisk:
             return "too-little-disk";
         case Exit::kTooLittleRam:

@@ -17,6 +17,8 @@ enum class Exit : int {
     kGuestHang = 4,
     kTimeout = 5,
     kInfrastructure = 6,
+    kInconclusive = 7,
+    kLeak = 8,
     kTooLittleDisk = 12,
     kTooLittleRam = 15,
     kNoBoot = 16,
@@ -79,6 +81,14 @@ struct AgentError : InfraError {
     std::string op;
     std::string text;  // the agent's own words
     int error_number;  // guest errno, 0 if the agent gave none
+};
+// What was to be found out could not be. Exit 7.
+struct Inconclusive : Error {
+    explicit Inconclusive(Problem p) : Error(Exit::kInconclusive, std::move(p)) {}
+};
+// The guest kernel found memory that nobody holds any more. Exit 8.
+struct Leak : Error {
+    explicit Leak(Problem p) : Error(Exit::kLeak, std::move(p)) {}
 };
 // Swap disk, VRAM file or logs do not fit; before the start, or met while running. Exit 12.
 struct DiskFull : Error {

@@ -35,7 +35,6 @@ constexpr Rule kRules[] = {
     {SplatKind::kSanitizer, R"(^BUG: (KASAN|KFENCE|KCSAN|KMSAN): )"},
     {SplatKind::kSanitizer, R"(^UBSAN: )"},
     {SplatKind::kSanitizer, R"(^kmemleak: \d+ new suspected memory leaks)"},
-    {SplatKind::kSanitizer, R"(^kmemleak: Cannot allocate a kmemleak_object)"},  // and is off
 
     // Lockdep and its kin. Their headers have no common word but these.
     {SplatKind::kLockdep,
@@ -81,6 +80,7 @@ constexpr Rule kRules[] = {
 
     // Recorded only.
     {SplatKind::kOomKill, R"(^(Memory cgroup out|Out) of memory.*: Killed process \d+)"},
+    {SplatKind::kNote, R"(^kmemleak: Cannot allocate a kmemleak_object)"},  // and is off; who asks it for leaks is told
     {SplatKind::kNote, R"(^(Read|Write)-error on swap-device )"},
     {SplatKind::kNote, R"(^\S+: page allocation failure: order:)"},
     {SplatKind::kNote, R"(^(traps: )?\S+\[\d+\]:? (segfault at|general protection fault|trap ))"},

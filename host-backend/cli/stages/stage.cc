@@ -66,7 +66,9 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context,
         const Failure failure = current_failure();
         results.cases.push_back(
             make_case(stage.name, failure.kind, TestStatus::kFailed, failure.text));
-        if (!first_failure || failure.code == report::ExitCode::kInterrupted) first_failure = failure;
+        if (!first_failure || first_failure->code == report::ExitCode::kInconclusive ||
+            failure.code == report::ExitCode::kInterrupted)
+            first_failure = failure;
     }
     if (!stage.may_skip) fail_skips(results, context.variant);
     return results;

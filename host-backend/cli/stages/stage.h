@@ -43,7 +43,7 @@ struct Stage {
 
 // Runs one stage. An exception becomes a failed case behind those that are there already, and the
 // failure, unless an earlier stage has failed already (the first is the cause; but the user's Ctrl-C
-// always counts).
+// always counts, and what was only inconclusive is no cause).
 report::TestResults run_stage(const Stage& stage, const StageContext& context,
                               std::optional<Failure>& first_failure);
 

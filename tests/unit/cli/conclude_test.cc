@@ -192,6 +192,11 @@ TEST(ConcludeTests, CodeOfTheWholeTestRun) {
     EXPECT_EQ(conclude_tests(std::nullopt, 5, 1), ExitCode::kContent);
     EXPECT_EQ(conclude_tests(std::nullopt, 0, 0), ExitCode::kContent) << "no test is no pass";
     EXPECT_EQ(conclude_tests(hang, 5, 1), ExitCode::kGuestHang);
+    EXPECT_EQ(conclude_tests(hang, 5, 2), ExitCode::kGuestHang);
+    const auto open = failure_of(throws(machine::Inconclusive(problem())));
+    EXPECT_EQ(conclude_tests(open, 5, 1), ExitCode::kInconclusive);
+    EXPECT_EQ(conclude_tests(open, 5, 2), ExitCode::kContent) << "a test failed as well";
+    EXPECT_EQ(conclude_tests(failure_of(throws(machine::Leak(problem()))), 5, 1), ExitCode::kLeak);
 }
 
 TEST(ShellFailure, QemusNumbersAreNotOurs) {

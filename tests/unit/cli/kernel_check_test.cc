@@ -9,6 +9,7 @@
 namespace vttm::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 // A report as /sys/kernel/debug/kmemleak has it, with @frame in its backtrace.
@@ -75,6 +76,66 @@ INSTANTIATE_TEST_SUITE_P(Frames, Others,
 
 TEST(Kmemleak, GarbageIsNoEmptyList) {
     EXPECT_THROW(parse_kmemleak("cat: can't open: No such file or directory\n"), std::runtime_error);
+}
+
+std::string what_of(const GuestRun& run) {
+    int saved = 0;
+    const auto logs = [&] { return ++saved, std::filesystem::path("/logs"); };
+    try {
+        judge_kmemleak(run, logs);
+        return saved ? "logs saved for nothing" : "";
+    } catch (const machine::Leak& e) {
+        EXPECT_EQ(e.exit_code(), 8);
+        return e.what();
+    } catch (const machine::Inconclusive& e) {
+        EXPECT_EQ(e.exit_code(), 7);
+        return e.what();
+    }
+}
+
+TEST(KmemleakVerdict, ALeakOfOursIsALeakAndOneOfOthersIsTold) {
+    const std::string theirs = report("acpi_init+0x1/0x2");
+    EXPECT_EQ(what_of({.status = 0, .output = ""}), "");
+    EXPECT_EQ(what_of({.status = 0, .output = theirs}), "");
+    EXPECT_EQ(judge_kmemleak({.status = 0, .output = theirs + theirs}, {}).others.size(), 2u);
+    const std::string what = what_of({.status = 0, .output = theirs + report("x+0x1/0x2 [ttm]")});
+    EXPECT_THAT(what, HasSubstr("leaks memory of ours: 1 reports"));
+    EXPECT_THAT(what, HasSubstr("x+0x1/0x2 [ttm]"));
+    EXPECT_THAT(what, HasSubstr("/logs"));
+}
+
+TEST(KmemleakVerdict, ADetectorThatDoesNotWorkIsNoPanicButInconclusive) {
+    for (const std::string output : {"", "head: /sys/kernel/debug/kmemleak: No such file\n"})
+        EXPECT_THAT(what_of({.status = 1, .output = output}), HasSubstr("does not work any more"));
+    EXPECT_THAT(what_of({.status = 137, .timed_out = true, .output = report("acpi_init+0x1/0x2")}),
+                HasSubstr("could not be read in time"));
+}
+
+// What it found before it broke off counts.
+TEST(KmemleakVerdict, ALeakIsALeakThoughTheDetectorDoesNotWorkAnyMore) {
+    const std::string ours = report("x+0x1/0x2 [ttm]");
+    EXPECT_THAT(what_of({.status = 1, .output = ours}),
+                AllOf(HasSubstr("leaks memory of ours: 1 reports"), HasSubstr("does not work any more")));
+    EXPECT_THAT(what_of({.status = 137, .timed_out = true, .output = ours + "unreferenced object 0xff"}),
+                AllOf(HasSubstr("leaks memory of ours"), HasSubstr("in time")));
+}
+
+TEST(KmemleakVerdict, AListThatWasNotReadToItsEndIsNotTakenForClean) {
+    std::string many;
+    while (many.size() < 1 << 20) many += report("acpi_init+0x1/0x2");
+    many.resize(1 << 20);
+    EXPECT_THAT(what_of({.status = 0, .output = many + "\n"}), HasSubstr("only the first 1048576 bytes"));
+}
+
+TEST(KmemleakVerdict, ThousandsOfReportsAreToldByTheirBacktraces) {
+    std::string many;
+    for (int i = 0; i < 500; ++i) many += report("x+0x1/0x2 [ttm]");
+    const std::string what = what_of({.status = 0, .output = many + report("y+0x1/0x2 [vttm]")});
+    EXPECT_THAT(what, HasSubstr("501 reports"));
+    EXPECT_THAT(what, HasSubstr("2 different backtraces"));
+    EXPECT_THAT(what, HasSubstr("500 times:"));
+    EXPECT_THAT(what, HasSubstr("y+0x1/0x2 [vttm]"));
+    EXPECT_LT(what.size(), 8000u);
 }
 
 TEST(LockdepStats, TellsWhetherItLooks) {

@@ -71,9 +71,29 @@ TEST_F(KernelCheckVm, ALeakOfOursEndsTheRun) {
     Machine m(config);
     m.start();
     ASSERT_EQ(shell(m, "modprobe kmemleak-test").status, 0);
-    const auto e = expect_error<GuestPanic>([&] { check_kernel(m, variant(), progress_); });
+    const auto e = expect_error<machine::Leak>([&] { check_kernel(m, variant(), progress_); });
     EXPECT_THAT(e.what(), HasSubstr("leaks memory of ours"));
     EXPECT_THAT(e.what(), HasSubstr("[kmemleak_test]"));
+}
+
+TEST_F(KernelCheckVm, AKmemleakThatIsOffIsNotTakenForNoLeaks) {
+    if (!variant().kmemleak) return;
+    Machine m(config);
+    m.start();
+    ASSERT_EQ(shell(m, "echo off >/sys/kernel/debug/kmemleak").status, 0);
+    const auto e = expect_error<machine::Inconclusive>([&] { check_kernel(m, variant(), progress_); });
+    EXPECT_THAT(e.what(), HasSubstr("leak detector does not work any more"));
+}
+
+TEST_F(KernelCheckVm, WhatKmemleakFoundBeforeItWasOffIsALeak) {
+    if (!variant().kmemleak) return;
+    Machine m(config);
+    m.start();
+    ASSERT_EQ(shell(m, "modprobe kmemleak-test; f=/sys/kernel/debug/kmemleak; "
+                       "echo scan >$f; sleep 6; echo scan >$f; echo off >$f").status, 0);
+    const auto e = expect_error<machine::Leak>([&] { check_kernel(m, variant(), progress_); });
+    EXPECT_THAT(e.what(), HasSubstr("[kmemleak_test]"));
+    EXPECT_THAT(e.what(), HasSubstr("does not work any more"));
 }
 
 TEST_F(KernelCheckVm, ALockdepThatIsOffIsNotTakenForSilence) {

@@ -67,6 +67,11 @@ TEST_F(StageTest, TheFirstFailureIsTheCauseButCtrlCAlwaysCounts) {
     run(with(machine::GuestPanic({.what = "a", .where = "", .todo = "", .excerpt = ""})));
     run(with(std::runtime_error("b")));
     EXPECT_EQ(first_->code, report::ExitCode::kGuestPanic);
+    first_.reset();
+    run(with(machine::Inconclusive({.what = "a", .where = "", .todo = "", .excerpt = ""})));
+    EXPECT_EQ(first_->code, report::ExitCode::kInconclusive);
+    run(with(std::runtime_error("b")));
+    EXPECT_EQ(first_->code, report::ExitCode::kInfrastructure);
     run(with(machine::Interrupted({.what = "c", .where = "", .todo = "", .excerpt = ""})));
     EXPECT_EQ(first_->code, report::ExitCode::kInterrupted);
 }

@@ -16,6 +16,8 @@ static_assert(int(Exit::kGuestPanic) == int(ExitCode::kGuestPanic));
 static_assert(int(Exit::kGuestHang) == int(ExitCode::kGuestHang));
 static_assert(int(Exit::kTimeout) == int(ExitCode::kTimeout));
 static_assert(int(Exit::kInfrastructure) == int(ExitCode::kInfrastructure));
+static_assert(int(Exit::kInconclusive) == int(ExitCode::kInconclusive));
+static_assert(int(Exit::kLeak) == int(ExitCode::kLeak));
 static_assert(int(Exit::kTooLittleDisk) == int(ExitCode::kNoDisk));
 static_assert(int(Exit::kTooLittleRam) == int(ExitCode::kNoRam));
 static_assert(int(Exit::kNoBoot) == int(ExitCode::kNoBoot));
@@ -27,6 +29,8 @@ TEST(Errors, SayWhatWhereAndWhatToDo) {
                  "it broke\nline 1\nline 2\n  where:      /logs/1\n  what to do: mend it");
     EXPECT_EQ(e.exit_code(), 3);
     EXPECT_STREQ(e.kind(), "guest-panic");
+    EXPECT_STREQ(Inconclusive({"?", {}, {}, {}}).kind(), "inconclusive");
+    EXPECT_STREQ(Leak({"?", {}, {}, {}}).kind(), "leak");
     EXPECT_STREQ(InfraError({"it broke", {}, {}, {}}).what(), "it broke");
 }
 

@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair{"UBSAN: array-index-out-of-bounds in mm/swapfile.c:449:12", Kind::kSanitizer},
         std::pair{"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
                   Kind::kSanitizer},
-        std::pair{"kmemleak: Cannot allocate a kmemleak_object structure", Kind::kSanitizer},
+        std::pair{"kmemleak: Cannot allocate a kmemleak_object structure", Kind::kNote},
         std::pair{"WARNING: Nested lock was not taken", Kind::kLockdep},
         std::pair{"WARNING: lock held when returning to user space!", Kind::kLockdep},
         std::pair{"WARNING: bad contention detected!", Kind::kLockdep},
