@@ -47,6 +47,12 @@ void Stamped::expect_intact(std::uint32_t generation, Actor by) {
 
 void Stamped::make_resident() { buffers_.make_resident(std::nullopt, no_progress); }
 
+KeepAndDrop::KeepAndDrop(std::uint64_t keep_bytes)
+    : keep(gpu.create(keep_bytes)), drop(gpu.create(2 * kMib)) {
+    gpu.stamp(keep, 1);
+    gpu.stamp(drop, 2);
+}
+
 Swap::Swap(const SystemFiles& files) : files_(files) {
     const std::string text = files.read("/proc/swaps");
     const std::size_t line = text.find('\n');

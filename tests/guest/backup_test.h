@@ -55,6 +55,15 @@ private:
     std::string device_;
 };
 
+// Two stamped GTT buffers on one device: content 1 is needed, content 2 (2 MiB) is soon not any more.
+struct KeepAndDrop {
+    explicit KeepAndDrop(std::uint64_t keep_bytes);
+
+    Gpu gpu;
+    Gpu::Bound keep;
+    Gpu::Bound drop;
+};
+
 // Skips if there is nothing to test; puts ttm.backup, the device's own mode and the swap area back.
 class SwitchTest : public GuestTest {
 protected:

@@ -107,11 +107,8 @@ TEST_P(BackupTest, AShrunkenBufferIsFreedWithoutComingBack) {
 }
 
 TEST_P(BackupTest, UnneededContentIsPurged) {
-    Gpu gpu;
-    const Gpu::Bound keep = gpu.create(2 * kMib);
-    const Gpu::Bound drop = gpu.create(2 * kMib);
-    gpu.stamp(keep, 1);
-    gpu.stamp(drop, 2);
+    KeepAndDrop two(2 * kMib);
+    auto& [gpu, keep, drop] = two;
     EXPECT_TRUE(keep.buffer.madvise(VTTM_MADV_DONTNEED));
     EXPECT_TRUE(keep.buffer.madvise(VTTM_MADV_WILLNEED)) << "nothing has been shrunk yet";
     EXPECT_TRUE(drop.buffer.madvise(VTTM_MADV_DONTNEED));
