@@ -2,10 +2,10 @@
 #include "host-backend/cli/subprocess.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -19,11 +19,13 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <random>
 #include <set>
-#include <sstream>
 #include <stdexcept>
 #include <system_error>
 
+#include "host-backend/machine/libvirt.h"
+#include "host-backend/machine/mounts.h"
 #include "host-backend/machine/unique_fd.h"
 
 extern char** environ;
@@ -153,7 +155,7 @@ private:
 
 class OwnTmpdir {
 public:
-    OwnTmpdir() {
+    explicit OwnTmpdir(machine::Reaper& reaper) : reaper_(reaper) {
         std::error_code error;
         fs::path parent = fs::temp_directory_path(error);
         // The path of a socket below ends at 107 characters.
@@ -162,29 +164,48 @@ public:
         if (::mkdtemp(name.data()) == nullptr)
             throw std::system_error(errno, std::generic_category(), "cannot make " + name);
         path_ = name;
+        reaper_.remove_at_end(path_);
         ::chmod(path_.c_str(), 01777);  // as /tmp: some tests run programs as another user
     }
     ~OwnTmpdir() {
-        unmount();
+        machine::unmount_below(path_);
         std::error_code ignored;
         fs::remove_all(path_, ignored);
+        try {
+            reaper_.forget(path_);
+        } catch (const std::exception&) {  // it was killed
+        }
     }
     OwnTmpdir(const OwnTmpdir&) = delete;
     OwnTmpdir& operator=(const OwnTmpdir&) = delete;
     const std::string& path() const { return path_; }
 
 private:
-    void unmount() const {
-        std::ifstream mounts("/proc/self/mountinfo");
-        std::vector<std::string> ours;
-        for (std::string line, id, parent, device, root, at; std::getline(mounts, line);) {
-            std::istringstream(line) >> id >> parent >> device >> root >> at;
-            if (at.starts_with(path_ + "/")) ours.push_back(at);
-        }
-        for (auto at = ours.rbegin(); at != ours.rend(); ++at) ::umount2(at->c_str(), MNT_DETACH);
-    }
-
+    machine::Reaper& reaper_;
     std::string path_;
+};
+
+// Marks a child and all below it, so that they end with us even if we are SIGKILLed.
+class Mark {
+public:
+    explicit Mark(machine::Reaper& reaper) : reaper_(reaper) {
+        std::random_device random;
+        entry_ = fmt::format("VTTM_SUBPROCESS={}-{:08x}{:08x}", ::getpid(), random(), random());
+        reaper_.end_marked_at_end(entry_);
+    }
+    ~Mark() {
+        try {
+            reaper_.forget_marked(entry_);
+        } catch (const std::exception&) {  // it was killed
+        }
+    }
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+    const std::string& entry() const { return entry_; }
+
+private:
+    machine::Reaper& reaper_;
+    std::string entry_;
 };
 
 // Hands complete lines on and keeps the rest.
@@ -204,10 +225,14 @@ SubprocessResult run_subprocess(const SubprocessRequest& request) {
     if (::pipe2(ends.data(), O_CLOEXEC) != 0)
         throw std::system_error(errno, std::generic_category(), "pipe");
     machine::UniqueFd in(ends[0]), out(ends[1]);
+    // Its process is there before the OrphanKeeper looks who is: it is no orphan.
+    machine::Reaper& reaper = machine::HostSession::get().reaper();
     std::optional<OwnTmpdir> tmpdir;
+    const Mark mark(reaper);
     std::vector<std::string> added = request.env;
+    added.push_back(mark.entry());
     if (request.own_tmpdir) {
-        tmpdir.emplace();
+        tmpdir.emplace(reaper);
         for (const char* name : {"TMPDIR=", "TEST_TMPDIR="}) added.push_back(name + tmpdir->path());
     }
     const OrphanKeeper orphans;

@@ -29,7 +29,8 @@ struct SubprocessRequest {
 };
 
 // When it returns, nothing runs any more that the child started, in whatever group or session: what
-// outlives it gets SIGTERM and ten seconds (a reaper of ours ignores that, and needs them), then SIGKILL.
+// outlives it gets SIGTERM and ten seconds (a reaper of ours ignores that, and needs them), then SIGKILL. The same holds
+// if this process is SIGKILLed meanwhile. The first call forks the reaper: make it before there are threads.
 // Throws std::system_error when the program cannot be started.
 SubprocessResult run_subprocess(const SubprocessRequest& request);
 

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "host-backend/machine/mounts.h"
 #include "host-backend/machine/process.h"
 
 namespace vttm::machine {
@@ -26,6 +27,7 @@ namespace fs = std::filesystem;
 struct Duties {
     std::vector<fs::path> paths;
     std::vector<std::pair<fs::path, std::string>> processes;
+    std::vector<std::string> marked;  // entries of environments
 };
 
 // Records are "<verb><text>\0"; a process is "<executable>\n<marker>".
@@ -44,6 +46,12 @@ void take(Duties& duties, std::string_view record) {
                 duties.processes.emplace_back(fs::path(text.substr(0, nl)),
                                               std::string(text.substr(nl + 1)));
             break;
+        case 'e':
+            duties.marked.emplace_back(text);
+            break;
+        case 'x':
+            std::erase(duties.marked, text);
+            break;
         default:
             break;
     }
@@ -55,18 +63,20 @@ void do_duties(const Duties& duties) {
     for (int round = 0; round < 2; ++round) {
         for (const auto& [executable, marker] : duties.processes)
             kill_processes(executable, marker, std::chrono::seconds(5));
+        for (const std::string& entry : duties.marked) end_by_environment(entry, std::chrono::seconds(10));
         for (const fs::path& path : duties.paths) {
             std::error_code ignored;
+            unmount_below(path);
             fs::remove_all(path, ignored);
         }
-        if (duties.processes.empty()) return;
+        if (duties.processes.empty() && duties.marked.empty()) return;
         if (round == 0) ::usleep(200'000);
     }
 }
 
 [[noreturn]] void child(int channel) {
     ::setsid();
-    ::prctl(PR_SET_NAME, "vttm-reaper");
+    ::prctl(PR_SET_NAME, kReaperName);
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGTSTP}) ::signal(number, SIG_IGN);
     // Nothing of the parent's may be held open: its terminal, its sockets, the channel's other end.
     ::dup2(channel, 3);
@@ -141,5 +151,9 @@ void Reaper::forget(const fs::path& path) { tell('f', fs::absolute(path).string(
 void Reaper::kill_at_end(const fs::path& executable, const std::string& marker) {
     tell('k', fs::weakly_canonical(executable).string() + "\n" + marker);
 }
+
+void Reaper::end_marked_at_end(const std::string& entry) { tell('e', entry); }
+
+void Reaper::forget_marked(const std::string& entry) { tell('x', entry); }
 
 }  // namespace vttm::machine

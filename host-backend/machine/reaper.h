@@ -12,8 +12,8 @@
 namespace vttm::machine {
 
 // A small child process that holds one end of a channel. When the other end closes, which the
-// kernel does however we end, it kills the registered QEMU processes and removes the registered
-// directories and files. It lives in a session of its own, so Ctrl-C does not reach it.
+// kernel does however we end, it kills the registered processes and removes the registered
+// directories and files, with what is mounted there. It lives in a session of its own, so Ctrl-C does not reach it.
 class Reaper {
 public:
     // Forks; call it before the process has threads. Throws std::system_error.
@@ -26,6 +26,9 @@ public:
     // Only what this process made itself may be registered. Paths must be absolute.
     void remove_at_end(const std::filesystem::path& path);
     void kill_at_end(const std::filesystem::path& executable, const std::string& marker);
+    // Ends all that was started with this "NAME=VALUE" in its environment, as end_by_environment() does.
+    void end_marked_at_end(const std::string& entry);
+    void forget_marked(const std::string& entry);
     // The path is gone already, or shall be kept.
     void forget(const std::filesystem::path& path);
 

@@ -3,11 +3,17 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string>
 #include <system_error>
+
+#include "host-backend/machine/process.h"
 
 namespace vttm::cli {
 namespace {
@@ -115,6 +121,44 @@ TEST(Subprocess, AnOrphanThatEndedIsGoneWhileTheProgramRuns) {
                   "for i in $(seq 60); do kill -0 $p 2>/dev/null || exit 0; sleep 0.05; done\n"
                   "exit 1"}});
     EXPECT_EQ(r.status, 0);
+}
+
+// As a `./vttm test` that is SIGKILLed: no handler of ours runs. The owner is this program once more, in a process of its
+// own: here somebody else's reaper lives already.
+TEST(Subprocess, NothingOutlivesAnOwnerThatIsKilled) {
+    if (const char* there = std::getenv("VTTM_TEST_TELL")) {
+        run_subprocess({.argv = {"sh", "-c",
+                                 "setsid sh -c 'sleep 60 & wait' & touch $TMPDIR/there; echo $TMPDIR $$ $! >" +
+                                     std::string(there) + "; sleep 60"},
+                        .own_tmpdir = true});
+        return;
+    }
+    std::string tell = (std::filesystem::temp_directory_path() / "vttm-tell-XXXXXX").string();
+    ::close(::mkstemp(tell.data()));
+    const pid_t owner = ::fork();
+    if (owner == 0) {
+        ::setenv("VTTM_TEST_TELL", tell.c_str(), 1);
+        ::execl("/proc/self/exe", "owner", "--gtest_filter=Subprocess.NothingOutlivesAnOwnerThatIsKilled",
+                "--gtest_output=", nullptr);
+        ::_exit(127);
+    }
+    std::string dir;
+    pid_t child = 0, daemon = 0;
+    for (int i = 0; i < 200 && daemon == 0; ++i) {
+        ::usleep(50'000);
+        std::ifstream(tell) >> dir >> child >> daemon;
+    }
+    ::kill(owner, SIGKILL);
+    ::waitpid(owner, nullptr, 0);
+    std::filesystem::remove(tell);
+    ASSERT_GT(daemon, 0) << "was not started";
+    const auto left = [&] {
+        return machine::process_alive(child) || machine::process_alive(daemon) || std::filesystem::exists(dir);
+    };
+    for (int i = 0; i < 200 && left(); ++i) ::usleep(50'000);
+    EXPECT_FALSE(machine::process_alive(child));
+    EXPECT_FALSE(machine::process_alive(daemon)) << "in a session of its own";
+    EXPECT_FALSE(std::filesystem::exists(dir)) << dir;
 }
 
 }  // namespace

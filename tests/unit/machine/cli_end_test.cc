@@ -29,6 +29,25 @@ bool within(std::chrono::milliseconds limit, F&& f) {
     return true;
 }
 
+// Children of the process whose executable lies below the directory.
+std::vector<pid_t> children_of(pid_t parent, const fs::path& below) {
+    std::vector<pid_t> found;
+    std::ifstream file(fs::path("/proc") / std::to_string(parent) / "task" / std::to_string(parent) / "children");
+    for (pid_t pid = 0; file >> pid;) {
+        std::error_code gone;
+        const fs::path exe = fs::read_symlink(fs::path("/proc") / std::to_string(pid) / "exe", gone);
+        if (!gone && exe.string().starts_with(below.string() + "/")) found.push_back(pid);
+    }
+    return found;
+}
+
+// The value of "NAME=" in the text of /proc/PID/environ.
+std::string entry_of(const std::string& environment, const std::string& name) {
+    const std::string text = '\0' + environment;
+    const std::size_t at = text.find('\0' + name);
+    return at == text.npos ? "" : text.c_str() + at + 1 + name.size();
+}
+
 // vttm-cli with directories of its own, so that all that it leaves is seen.
 class Cli {
 public:
@@ -272,6 +291,34 @@ TEST_P(CliProbing, KilledMeanwhileLeavesNoQemu) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Milliseconds, CliProbing, testing::Values(0, 50, 200, 500));
+
+// The programs of ./vttm test, and what these start, go with it.
+TEST_F(CliEnd, KilledTestsLeaveNoProgram) {
+    args.resize(5);
+    args.insert(args.end(), {"test", "unit", "--results", (home / "results").string()});
+    const auto programs = [&] { return children_of(cli->pid(), fs::path(args[0]).parent_path().parent_path()
+                                                                   .parent_path() / "tests"); };
+    cli->start(args);
+    pid_t program = 0;
+    std::string dir, mark;
+    ASSERT_TRUE(within(60s, [&] {
+        for (const pid_t pid : programs()) {
+            ::kill(pid, SIGSTOP);  // it shall not end by itself
+            const std::string environment = slurp(fs::path("/proc") / std::to_string(pid) / "environ");
+            dir = entry_of(environment, "TMPDIR=");
+            mark = entry_of(environment, "VTTM_SUBPROCESS=");
+            program = pid;
+        }
+        return program != 0 && process_alive(program) && !mark.empty();
+    })) << cli->output();
+    ASSERT_TRUE(fs::exists(dir)) << dir;
+    ASSERT_FALSE(find_by_environment("VTTM_SUBPROCESS=" + mark).empty());
+    ::kill(cli->pid(), SIGKILL);
+    EXPECT_EQ(cli->wait(30s), 128 + SIGKILL);
+    EXPECT_TRUE(within(20s, [&] { return find_by_environment("VTTM_SUBPROCESS=" + mark).empty(); }));
+    EXPECT_FALSE(process_alive(program));
+    EXPECT_TRUE(within(20s, [&] { return !fs::exists(dir); })) << dir;
+}
 
 }  // namespace
 }  // namespace vttm::machine::test

@@ -125,6 +125,67 @@ TEST_F(ReaperTest, DeathOfItsOwnerCleans) {
     ::close(ends[1]);
 }
 
+// Starts /bin/sh, in a session of its own, with the entry in its environment.
+class Marked {
+  public:
+    Marked(const std::string& entry, const std::string& program, const std::string& script) {
+        pid_ = ::fork();
+        if (pid_ == 0) {
+            ::setsid();
+            const char* env[] = {"PATH=/usr/bin:/bin", entry.c_str(), nullptr};
+            ::execle(program.c_str(), program.c_str(), "-c", script.c_str(), nullptr, env);
+            ::_exit(127);
+        }
+    }
+    ~Marked() {
+        ::kill(-pid_, SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+    }
+    bool alive() const { return process_alive(pid_); }
+
+  private:
+    pid_t pid_;
+};
+
+TEST_F(ReaperTest, DeathOfItsOwnerEndsAllThatIsMarkedAndLetsReapersClean) {
+    const std::string entry = "VTTM_TEST_MARK=" + std::to_string(::getpid());
+    const fs::path reaper_program = dir / kReaperName;  // its name is that of the file
+    fs::create_symlink("/bin/sh", reaper_program);
+    const std::string cleaned = (dir / "cleaned").string();
+    const Marked program(entry, "/bin/sh", "sleep 60 & wait");
+    const Marked other(entry + "0", "/bin/sh", "sleep 60 & wait");
+    std::ofstream(dir / "busy") << "x";
+    const Marked cleaner(entry, reaper_program,
+                         "while [ -e " + (dir / "busy").string() + " ]; do sleep 0.1; done; : >" + cleaned);
+    ASSERT_TRUE(eventually([&] { return find_by_environment(entry).size() >= 3; }));
+    EXPECT_TRUE(find_by_environment("VTTM_TEST_MARK").empty());
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe(ends.data()), 0);
+    const pid_t owner = ::fork();
+    if (owner == 0) {
+        Reaper reaper;
+        reaper.end_marked_at_end(entry + "0");
+        reaper.forget_marked(entry + "0");
+        reaper.end_marked_at_end(entry);
+        if (::write(ends[1], "x", 1) != 1) ::_exit(1);
+        ::pause();
+        ::_exit(0);
+    }
+    char c;
+    ASSERT_EQ(::read(ends[0], &c, 1), 1);
+    EXPECT_TRUE(program.alive());
+    ::kill(owner, SIGKILL);
+    ::waitpid(owner, nullptr, 0);
+    EXPECT_TRUE(eventually([&] { return !program.alive(); }));
+    EXPECT_TRUE(cleaner.alive()) << "a reaper was killed before it had cleaned";
+    fs::remove(dir / "busy");
+    EXPECT_TRUE(eventually([&] { return !cleaner.alive(); }));
+    EXPECT_TRUE(fs::exists(cleaned));
+    EXPECT_TRUE(other.alive()) << "was forgotten";
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
 TEST_F(ReaperTest, HoldsNothingOfItsOwnersOpen) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe(ends.data()), 0);  // without close-on-exec: a fork inherits it anyway
