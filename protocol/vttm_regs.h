@@ -32,16 +32,19 @@
 #define VTTM_MAGIC 0x4d545456u /* "VTTM" */
 #define VTTM_REG_ABI 0x0004u   /* RO: major << 16 | minor; a driver refuses an unknown major */
 #define VTTM_ABI_MAJOR 1u
-#define VTTM_ABI_MINOR 0u
+#define VTTM_ABI_MINOR 1u
 #define VTTM_REG_FEATURES_LO 0x0008u /* RO: VTTM_FEATURE_* */
 #define VTTM_REG_FEATURES_HI 0x000cu
 #define VTTM_FEATURE_STALE_DETECT (1u << 0) /* stale TLB use is detected and counted */
 #define VTTM_FEATURE_WITNESS (1u << 1)      /* the host keeps a witness log of stamp packets */
+#define VTTM_FEATURE_LARGE_LEAVES (1u << 2) /* VTTM_PTE_LARGE; since ABI 1.1 as all that follow */
+#define VTTM_FEATURE_NO_ACCESS (1u << 3)    /* VTTM_PTE_NO_ACCESS */
+#define VTTM_FEATURE_WALK_CACHE (1u << 4)   /* upper entries are cached until invalidated */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
 #define VTTM_REG_VRAM_VISIBLE_HI 0x001cu
-#define VTTM_REG_NUM_ENGINES 0x0020u /* RO: 2 in ABI 1.0 */
+#define VTTM_REG_NUM_ENGINES 0x0020u /* RO: 2 in ABI 1.x */
 #define VTTM_REG_NUM_VMS 0x0024u     /* RO: VTTM_MAX_VMS */
 
 /* --- Device control ------------------------------------------------------------------------- */
@@ -82,7 +85,7 @@
 #define VTTM_REG_FAULT_ADDR_LO 0x0058u
 #define VTTM_REG_FAULT_ADDR_HI 0x005cu
 #define VTTM_REG_FAULT_COUNT 0x0060u /* RO: faults since reset */
-#define VTTM_REG_STALE_COUNT 0x0064u /* RO: accesses through a stale translation since reset */
+#define VTTM_REG_STALE_COUNT 0x0064u /* RO: uses of a stale translation since reset */
 
 enum vttm_fault_reason {
 	VTTM_FAULT_NONE = 0,
@@ -95,12 +98,17 @@ enum vttm_fault_reason {
 	VTTM_FAULT_NO_VM = 7,         /* the VM has no valid root, or its id is out of range */
 	VTTM_FAULT_BAD_PACKET = 8,    /* well-framed packet with bad operands */
 	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length, bad TAIL: the engine halts */
+	VTTM_FAULT_NO_ACCESS = 10,    /* read or write, and the leaf says NO_ACCESS */
+	VTTM_FAULT_LEAF_LEVEL = 11,   /* LARGE in the root or in an entry of level 3 or 2 */
+	VTTM_FAULT_LEAF_ALIGN = 12,   /* address of a large leaf is not what its place asks for */
+	VTTM_FAULT_LEAF_MIXED = 13,   /* the 16 entries of a 64 KiB leaf do not agree */
 };
 
 /* --- TLB invalidation ------------------------------------------------------------------------
  * Write START and PAGES (for RANGE), then CMD. Each CMD write adds one to what TLB_INV_DONE will
  * reach; the driver polls until DONE has caught up (modulo 2^32). Then no engine uses a dropped
  * translation any more, packets in flight included. The TLB never forgets by itself.
+ * RANGE drops all that covers any page of it: large leaves and cached upper entries go as a whole.
  */
 #define VTTM_REG_TLB_INV_START_LO 0x0070u /* RW: first VA, 4 KiB aligned */
 #define VTTM_REG_TLB_INV_START_HI 0x0074u

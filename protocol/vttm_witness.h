@@ -25,7 +25,11 @@ struct vttm_witness_header {
 enum vttm_witness_kind {
 	VTTM_WITNESS_WRITE = 1,  /* STAMP_WRITE wrote these pages */
 	VTTM_WITNESS_VERIFY = 2, /* STAMP_VERIFY read these pages; see stamp_class */
-	VTTM_WITNESS_STALE = 3,  /* an access used a stale translation; npages = 1; phys as used */
+	/*
+	 * An access used a stale translation; phys as used, or where a stale upper entry leads that led
+	 * to no leaf. npages: more than 1 only through a large leaf.
+	 */
+	VTTM_WITNESS_STALE = 3,
 	/*
 	 * A fault; stamp_class holds enum vttm_fault_reason, va what VTTM_REG_FAULT_ADDR says, space
 	 * is VTTM_SPACE_VM, phys 0. buffer, generation and page of STALE and FAULT are of the stamp

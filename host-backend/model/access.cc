@@ -39,7 +39,7 @@ void Cursor::begin_chunk(uint64_t bytes) { chunk_left_ = std::min(bytes, left_);
 
 Fault Cursor::fault_here(vttm_fault_reason reason) const { return {reason, pos_, write_, vm_}; }
 
-// Translates forward from pos_ while the pages lie one behind the other.
+// Translates forward from pos_, leaf by leaf, while they lie one behind the other.
 bool Cursor::fill_run_virtual() {
     const uint64_t in_page = pos_ & (VTTM_PAGE_SIZE - 1);
     uint64_t page = pos_ - in_page;
@@ -54,7 +54,12 @@ bool Cursor::fill_run_virtual() {
             ahead_ = t;
             break;
         }
-        if (t.stale) stale_.stale_used(page, t.space, t.phys);
+        if (t.stale) {
+            const uint64_t wanted = pos_ + chunk_left_ - page;
+            const uint64_t used = t.reason ? VTTM_PAGE_SIZE : std::min(t.bytes, wanted);
+            stale_.stale_used(page, t.space, t.phys,
+                              (used + VTTM_PAGE_SIZE - 1) >> VTTM_PAGE_SHIFT);
+        }
         if (t.reason != VTTM_FAULT_NONE) {
             fault_ = fault_here(t.reason);
             return false;
@@ -62,11 +67,11 @@ bool Cursor::fill_run_virtual() {
         if (!have) {
             run_space_ = t.space;
             run_phys_ = t.phys + in_page;
-            have = VTTM_PAGE_SIZE - in_page;
+            have = t.bytes - in_page;
         } else {
-            have += VTTM_PAGE_SIZE;
+            have += t.bytes;
         }
-        page += VTTM_PAGE_SIZE;
+        page += t.bytes;
     }
     run_left_ = std::min(have, chunk_left_);
     return true;

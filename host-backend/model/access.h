@@ -10,10 +10,11 @@
 
 namespace vttm::model {
 
-// Who wants to know of accesses through a stale translation.
+// Who wants to know of accesses through a stale translation: once per leaf and chunk of a packet,
+// with the @pages of the leaf that are used.
 class StaleSink {
 public:
-    virtual void stale_used(uint64_t va, uint32_t space, uint64_t phys) = 0;
+    virtual void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) = 0;
 
 protected:
     ~StaleSink() = default;

@@ -314,10 +314,11 @@ void Engine::report(const Fault& fault) {
     shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 
-void Engine::stale_used(uint64_t va, uint32_t space, uint64_t phys) {
+void Engine::stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) {
     vttm_witness_record rec = witness_record(VTTM_WITNESS_STALE, va);
     rec.space = space;
     rec.phys = phys;
+    rec.npages = pages;
     witness_.add(rec);
     shared_.faults.count_stale();
 }
@@ -435,9 +436,7 @@ EngineTotals Engine::totals() const {
     t.fences = fences_.load();
     t.busy_ns = busy_ns_.load();
     t.resets = resets_.load();
-    t.tlb_hits = mmu_.hits();
-    t.tlb_misses = mmu_.misses();
-    t.tlb_evictions = mmu_.evictions();
+    t.mmu = mmu_.counters();
     return t;
 }
 

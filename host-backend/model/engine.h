@@ -40,9 +40,7 @@ struct EngineTotals {
     uint64_t fences = 0;
     uint64_t busy_ns = 0;
     uint64_t resets = 0;
-    uint64_t tlb_hits = 0;
-    uint64_t tlb_misses = 0;
-    uint64_t tlb_evictions = 0;
+    Mmu::Counters mmu;
 };
 
 class Engine final : private StaleSink {
@@ -91,7 +89,7 @@ private:
     void fail_packet(const Fault& fault);
     void halt(const Fault& fault);
     void report(const Fault& fault);
-    void stale_used(uint64_t va, uint32_t space, uint64_t phys) override;
+    void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) override;
     vttm_witness_record witness_record(vttm_witness_kind kind, uint64_t va) const;
 
     const EngineShared& shared_;

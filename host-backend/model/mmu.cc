@@ -1,50 +1,147 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/model/mmu.h"
 
+#include <algorithm>
+
 #include "protocol/vttm_packets.h"
 
 namespace vttm::model {
 
-Translation Mmu::translate(Walker& walker, uint32_t vm, uint64_t va, bool write) {
+namespace {
+
+// Of leaves, and of the ranges of VA below an entry that leads to a table of level 0, 1 or 2.
+constexpr Tlb::Shifts kLeafShifts{0, VTTM_LEAF_64K_SHIFT - VTTM_PAGE_SHIFT,
+                                  VTTM_LEAF_2M_SHIFT - VTTM_PAGE_SHIFT};
+constexpr Tlb::Shifts kWalkShifts{VTTM_PT_INDEX_BITS, 2 * VTTM_PT_INDEX_BITS,
+                                  3 * VTTM_PT_INDEX_BITS};
+constexpr size_t kPagesPerWalk = 64;
+constexpr size_t kMinWalks = 4;
+
+constexpr unsigned shift_of(unsigned size) { return VTTM_PAGE_SHIFT + kLeafShifts[size]; }
+
+unsigned size_of(unsigned shift) {
+    return static_cast<unsigned>(
+        std::find(kLeafShifts.begin(), kLeafShifts.end(), shift - VTTM_PAGE_SHIFT) -
+        kLeafShifts.begin());
+}
+
+// A leaf as it is cached: the entries of one of 64 KiB differ in their place within it.
+uint64_t leaf_pte(const WalkResult& walk) {
+    return walk.pte & ~((1ull << walk.shift) - VTTM_PAGE_SIZE);
+}
+
+void place(Translation& t, uint64_t entry) {
+    t.phys = entry & VTTM_PTE_ADDR;
+    t.space = entry & VTTM_PTE_SYSTEM ? VTTM_SPACE_SYSTEM : VTTM_SPACE_VRAM;
+}
+
+}  // namespace
+
+Mmu::Mmu(const Bus& bus, size_t tlb_entries)
+    : bus_(bus),
+      tlb_(tlb_entries, kLeafShifts),
+      walks_(std::max(tlb_entries / kPagesPerWalk, kMinWalks), kWalkShifts) {}
+
+// A walk after a TLB miss: from the lowest table that the page-walk cache knows. @now is the walk
+// from the root.
+WalkResult Mmu::walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
+                                Translation& t) {
     const uint64_t vpn = va >> VTTM_PAGE_SHIFT;
+    const Tlb::Hit hit = walks_.lookup(vm, vpn);
+    const unsigned levels = hit.pte ? hit.size : Tlb::kSizes;  // below that nothing is cached
+    WalkResult walk = now;
+
+    ++(hit.pte ? walk_hits_ : walk_misses_);
+    if (hit.pte && hit.pte != now.tables[hit.size]) {
+        t.stale = true;
+        place(t, hit.pte);
+        walk = walker.walk_from(hit.size, hit.pte, va);
+    }
+    for (unsigned level = 0; level < levels; level++)
+        if (walk.tables[level]) walks_.insert(vm, vpn, level, walk.tables[level]);
+    return walk;
+}
+
+// The leaf that the device goes by; none, and @t.reason, if there is none.
+Tlb::Hit Mmu::look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
+                      Translation& t) {
+    const uint64_t vpn = va >> VTTM_PAGE_SHIFT;
+    if (const Tlb::Hit hit = tlb_.lookup(vm, vpn); hit.pte) {
+        ++hits_;
+        t.stale = now.reason != VTTM_FAULT_NONE || now.shift != shift_of(hit.size) ||
+                  leaf_pte(now) != hit.pte;
+        return hit;
+    }
+    ++misses_;
+    const WalkResult walk = walk_from_cache(walker, vm, va, now, t);
+    t.reason = walk.reason;
+    if (t.reason) return {};
+    const Tlb::Hit leaf{leaf_pte(walk), size_of(walk.shift)};
+    tlb_.insert(vm, vpn, leaf.size, leaf.pte);
+    ++fills_[leaf.size];
+    evictions_.store(tlb_.evictions(), std::memory_order_relaxed);
+    return leaf;
+}
+
+Translation Mmu::translate(Walker& walker, uint32_t vm, uint64_t va, bool write) {
     Translation t;
 
     // An engine without a VM has no cached leaves either.
-    if (vm >= VTTM_MAX_VMS) return {VTTM_FAULT_NO_VM, false, 0, 0};
+    if (vm >= VTTM_MAX_VMS) return {VTTM_FAULT_NO_VM};
 
-    uint64_t pte = tlb_.lookup(vm, vpn);
     const WalkResult now = walker.walk(vm, va);
-    if (pte) {
-        bump(hits_);
-        t.stale = now.reason != VTTM_FAULT_NONE || now.pte != pte;
-    } else {
-        bump(misses_);
-        if (now.reason != VTTM_FAULT_NONE) return {now.reason, false, 0, 0};
-        pte = now.pte;
-        tlb_.insert(vm, vpn, pte);
-        evictions_.store(tlb_.evictions(), std::memory_order_relaxed);
-    }
-    t.phys = pte & VTTM_PTE_ADDR;
-    t.space = pte & VTTM_PTE_SYSTEM ? VTTM_SPACE_SYSTEM : VTTM_SPACE_VRAM;
-    if (write && !(pte & VTTM_PTE_WRITE))
+    const Tlb::Hit leaf = look_up(walker, vm, va, now, t);
+    if (t.reason) return t;
+
+    const uint64_t size = 1ull << shift_of(leaf.size);
+    const uint64_t in_leaf = va & (size - 1) & ~(VTTM_PAGE_SIZE - 1);
+    place(t, leaf.pte);
+    t.phys += in_leaf;
+    t.bytes = size - in_leaf;
+    if (leaf.pte & VTTM_PTE_NO_ACCESS)
+        t.reason = VTTM_FAULT_NO_ACCESS;
+    else if (write && !(leaf.pte & VTTM_PTE_WRITE))
         t.reason = VTTM_FAULT_READ_ONLY;
-    else if (t.space == VTTM_SPACE_VRAM && !bus_.vram_contains(t.phys, VTTM_PAGE_SIZE))
+    else if (t.space == VTTM_SPACE_VRAM && !bus_.vram_contains(t.phys, t.bytes))
         t.reason = VTTM_FAULT_VRAM_RANGE;
     return t;
 }
 
 void Mmu::invalidate(const TlbInvalidation& inv) {
-    switch (inv.scope) {
-        case VTTM_TLB_INV_VM:
-            tlb_.invalidate_vm(inv.vm);
-            break;
-        case VTTM_TLB_INV_RANGE:
-            tlb_.invalidate_range(inv.vm, inv.start >> VTTM_PAGE_SHIFT, inv.pages);
-            break;
-        default:
-            tlb_.invalidate_all();
-            break;
+    for (Tlb* cache : {&tlb_, &walks_}) {
+        switch (inv.scope) {
+            case VTTM_TLB_INV_VM:
+                cache->invalidate_vm(inv.vm);
+                break;
+            case VTTM_TLB_INV_RANGE:
+                cache->invalidate_range(inv.vm, inv.start >> VTTM_PAGE_SHIFT, inv.pages);
+                break;
+            default:
+                cache->invalidate_all();
+                break;
+        }
     }
+}
+
+Mmu::Counters& Mmu::Counters::operator+=(const Counters& other) {
+    hits += other.hits;
+    misses += other.misses;
+    evictions += other.evictions;
+    walk_hits += other.walk_hits;
+    walk_misses += other.walk_misses;
+    for (unsigned i = 0; i < Tlb::kSizes; i++) fills[i] += other.fills[i];
+    return *this;
+}
+
+Mmu::Counters Mmu::counters() const {
+    Counters c;
+    c.hits = hits_;
+    c.misses = misses_;
+    c.evictions = evictions_.load(std::memory_order_relaxed);
+    c.walk_hits = walk_hits_;
+    c.walk_misses = walk_misses_;
+    for (unsigned i = 0; i < Tlb::kSizes; i++) c.fills[i] = fills_[i];
+    return c;
 }
 
 }  // namespace vttm::model

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The MMU of one engine: its TLB, page-table walks on a miss, and the check for stale translations.
-// Belongs to the engine's worker; others touch it only while the worker stands still.
+// The MMU of one engine: its TLB, its page-walk cache, page-table walks, and the check for stale
+// translations. Belongs to the engine's worker; others touch it only while the worker stands still.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -13,9 +14,10 @@ namespace vttm::model {
 
 struct Translation {
     vttm_fault_reason reason = VTTM_FAULT_NONE;
-    bool stale = false;   // the TLB's leaf was used, and the tables say something else
+    bool stale = false;   // what a cache held was used, and the tables say something else
     uint32_t space = 0;   // VTTM_SPACE_VRAM or VTTM_SPACE_SYSTEM
     uint64_t phys = 0;    // of the page
+    uint64_t bytes = 0;   // from the page's start to the end of its leaf
 };
 
 struct TlbInvalidation {
@@ -27,27 +29,52 @@ struct TlbInvalidation {
 
 class Mmu {
 public:
-    Mmu(const Bus& bus, size_t tlb_entries) : bus_(bus), tlb_(tlb_entries) {}
+    // Since creation.
+    struct Counters {
+        uint64_t hits = 0;
+        uint64_t misses = 0;
+        uint64_t evictions = 0;
+        uint64_t walk_hits = 0;  // TLB misses that began in the middle, by the page-walk cache
+        uint64_t walk_misses = 0;
+        std::array<uint64_t, Tlb::kSizes> fills{};  // leaves cached: 4 KiB, 64 KiB, 2 MiB
 
-    // Translates the page of @va (below 2^48). A hit is used as it is, right or not: the tables are
-    // walked through @walker only to tell whether the hit was stale.
+        Counters& operator+=(const Counters& other);
+    };
+
+    // The page-walk cache has room for a 64th of @tlb_entries: each stands for 512 pages at least.
+    Mmu(const Bus& bus, size_t tlb_entries);
+
+    // Translates the page of @va (below 2^48). What the caches hold is used as it is, right or not:
+    // the tables are walked through @walker from the root only to tell whether it was stale.
     Translation translate(Walker& walker, uint32_t vm, uint64_t va, bool write);
     void invalidate(const TlbInvalidation& inv);
 
-    uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
-    uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
-    uint64_t evictions() const { return evictions_.load(std::memory_order_relaxed); }
+    Counters counters() const;
 
 private:
-    // Only the owner writes these; readers may see them late.
-    static void bump(std::atomic<uint64_t>& n) {
-        n.store(n.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    }
+    // Only the owner writes it; readers may see it late.
+    class Counter {
+    public:
+        Counter& operator++() {
+            n_.store(n_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+            return *this;
+        }
+        operator uint64_t() const { return n_.load(std::memory_order_relaxed); }
+
+    private:
+        std::atomic<uint64_t> n_{0};
+    };
+
+    Tlb::Hit look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
+                     Translation& t);
+    WalkResult walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
+                               Translation& t);
 
     const Bus& bus_;
     Tlb tlb_;
-    std::atomic<uint64_t> hits_{0};
-    std::atomic<uint64_t> misses_{0};
+    Tlb walks_;
+    Counter hits_, misses_, walk_hits_, walk_misses_;
+    std::array<Counter, Tlb::kSizes> fills_;
     std::atomic<uint64_t> evictions_{0};
 };
 

@@ -27,7 +27,11 @@ private:
 
 struct WalkResult {
     vttm_fault_reason reason = VTTM_FAULT_NONE;
-    uint64_t pte = 0;  // the leaf, VALID set, if reason is NONE
+    uint64_t pte = 0;        // the leaf, VALID set, if reason is NONE
+    unsigned shift = 0;      // of the leaf's size
+    // What led to the table of each level (the root's entry to that of level 3), for the levels
+    // that the walk has entered; 0 for the others.
+    std::array<uint64_t, VTTM_PT_LEVELS> tables{};
 };
 
 // Every walk reads every entry on its path from memory: nothing is remembered but where the tables
@@ -39,6 +43,8 @@ public:
 
     // @va below 2^48.
     WalkResult walk(uint32_t vm, uint64_t va);
+    // Starts in the middle: @entry is what leads to the table of @level.
+    WalkResult walk_from(unsigned level, uint64_t entry, uint64_t va);
     void release();
 
 private:
@@ -49,6 +55,8 @@ private:
     };
 
     vttm_fault_reason enter(Table& table, uint64_t entry);
+    static vttm_fault_reason check_leaf(const Table& table, uint64_t entry, unsigned level,
+                                        uint64_t va, unsigned& shift);
 
     const Bus& bus_;
     const VmRoots& roots_;

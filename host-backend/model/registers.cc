@@ -10,7 +10,8 @@ namespace {
 constexpr uint64_t kLoMask = 0xffffffffull;
 constexpr uint64_t kHiMask = ~kLoMask;
 constexpr uint32_t kVmRootsEnd = VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS);
-constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT;
+constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
+                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE;
 
 struct EngineReg {
     unsigned engine;

@@ -9,20 +9,23 @@ namespace vttm::model {
 std::string Device::stats_json() const {
     constexpr const char* kNames[VTTM_NUM_ENGINES] = {"copy", "stamp"};
     nlohmann::ordered_json j;
-    uint64_t hits = 0, misses = 0, evictions = 0;
+    Mmu::Counters mmu;
 
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
         const EngineTotals t = engines_[e]->totals();
         j["engines"][kNames[e]] = {{"packets", t.packets}, {"bytes", t.bytes},
                                    {"busy_ns", t.busy_ns}, {"fences", t.fences},
                                    {"resets", t.resets}};
-        hits += t.tlb_hits;
-        misses += t.tlb_misses;
-        evictions += t.tlb_evictions;
+        mmu += t.mmu;
     }
-    j["mmu"] = {{"hits", hits},
-                {"misses", misses},
-                {"evictions", evictions},
+    j["mmu"] = {{"hits", mmu.hits},
+                {"misses", mmu.misses},
+                {"evictions", mmu.evictions},
+                {"walk_hits", mmu.walk_hits},
+                {"walk_misses", mmu.walk_misses},
+                {"fills_4k", mmu.fills[0]},
+                {"fills_64k", mmu.fills[1]},
+                {"fills_2m", mmu.fills[2]},
                 {"faults", faults_.total()},
                 {"stale", faults_.stale_total()}};
     j["registers"] = {{"bad_access", bad_accesses_.load()}, {"resets", resets_.load()}};

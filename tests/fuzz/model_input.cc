@@ -199,7 +199,7 @@ private:
         // Every other packet is sound in itself, so that it is the tables and the TLB that matter.
         const bool sane = frame & 0x40;
         const uint8_t odd = sane ? 128 : in_.u8();
-        auto address = [&] { return sane ? in_.u8() % 8 * kPage : in_.address(); };
+        auto address = [&] { return sane ? near_page() : in_.address(); };
         auto length = [&] { return sane ? (1 + in_.u8() % 8) * kPage : in_.length(); };
         if (frame & 3) put_set_vm(e, frame >> 2 & (sane ? 1 : 3));
         uint32_t flags = in_.u8();
@@ -255,8 +255,32 @@ private:
             e |= (in_.address() & VTTM_PTE_ADDR) | (kind & 2 ? VTTM_PTE_SYSTEM : 0);
         else
             e = in_.u64();
+        // Large leaves and guards, right and wrong ones.
+        const uint8_t odd = in_.u8();
+        if (odd < 48) e |= VTTM_PTE_LARGE;
+        if (odd < 24) e &= ~((1ull << VTTM_LEAF_2M_SHIFT) - VTTM_PAGE_SIZE);
+        if (odd % 16 == 15) e |= VTTM_PTE_NO_ACCESS;
         return e;
     }
+
+    // Sixteen entries of level 0 that are one leaf of 64 KiB, or nearly so.
+    void poke_64k() {
+        constexpr uint64_t kPages = 64 / VTTM_LEAF_64K_ENTRIES;
+        std::array<uint64_t, VTTM_LEAF_64K_ENTRIES> run;
+        const uint8_t how = in_.u8();
+        const uint64_t base = kData + how % kPages * sizeof(run) / 8 * kPage;
+        const uint64_t flags = VTTM_PTE_VALID | VTTM_PTE_LARGE | (how & 4 ? VTTM_PTE_WRITE : 0) |
+                               (how & 8 ? VTTM_PTE_SYSTEM : 0);
+        for (uint64_t i = 0; i < run.size(); i++) run[i] = flags | (base + i * kPage);
+        if (how & 0x10) run[in_.u8() % run.size()] ^= 1ull << in_.u8() % 64;
+        if (how & 0x20)
+            for (uint64_t& e : run) e &= ~VTTM_PTE_LARGE;  // split
+        const uint64_t table = kTables + (12 + in_.u8() % 4) * kPage;
+        poke(table + in_.u8() % 32 * sizeof(run), run.data(), sizeof(run));
+    }
+
+    // The address of one of the 16 first pages, or of one that is in another leaf.
+    uint64_t near_page() { return in_.u8() % 24 * kPage + (in_.u8() % 8 ? 0 : 2ull << 20); }
 
     void step() {
         static constexpr uint32_t kOffsets[] = {
@@ -299,7 +323,14 @@ private:
                 break;
             }
             case 9:
+                if (in_.u8() % 2) {
+                    wr(VTTM_REG_TLB_INV_START_LO, near_page(), 8);
+                    wr(VTTM_REG_TLB_INV_PAGES, in_.u8() % 40);
+                }
                 wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(in_.u8() % 4u, in_.u8() % 4u));
+                break;
+            case 11:
+                poke_64k();
                 break;
             case 10:
                 if (in_.u8() % 4 == 0) control();

@@ -1,41 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Page tables and TLB: every fault reason, stale translations, invalidation.
-#include "tests/unit/model/machine.h"
+#include "tests/unit/model/mmu_machine.h"
 
 namespace vttm::model::test {
 namespace {
-
-constexpr uint64_t kVa = 0x123456789000;
-
-class MmuTest : public Machine {
-protected:
-    explicit MmuTest(uint32_t tlb_entries = 0) : Machine(tlb_entries) {
-        setup_ring(0);
-        setup_ring(1);
-        root_ = make_vm(1);
-        put_set_vm(0, 1);
-        EXPECT_EQ(finish(0), 0u);
-    }
-    uint32_t fill(uint64_t va, uint32_t value) {
-        return run(0, fill_packet(VTTM_SPACE_VM, va, 4, value));
-    }
-    uint32_t read_page(uint64_t va) {
-        return run(0, copy_packet(VTTM_SPACE_SYSTEM, kResultAddr, VTTM_SPACE_VM, va, 4));
-    }
-    uint32_t word(uint64_t addr) { return *reinterpret_cast<uint32_t*>(bus_.ram(addr)); }
-    void expect_fault(uint32_t got, vttm_fault_reason reason, bool write, uint64_t va) {
-        EXPECT_EQ(got, reason);
-        const uint32_t info = rd(VTTM_REG_FAULT_INFO);
-        EXPECT_EQ(VTTM_FAULT_INFO_REASON(info), reason);
-        EXPECT_EQ(VTTM_FAULT_INFO_ENGINE(info), 0u);
-        EXPECT_EQ(!!(info & VTTM_FAULT_INFO_WRITE), write);
-        EXPECT_EQ(VTTM_FAULT_INFO_VM(info), 1u);
-        EXPECT_EQ(rd64(VTTM_REG_FAULT_ADDR_LO), va);
-        clear_fault();
-        EXPECT_EQ(rd(VTTM_REG_FAULT_STATUS), 0u);
-    }
-    uint64_t root_;
-};
 
 TEST_F(MmuTest, NotValidAtEveryLevel) {
     expect_fault(fill(kVa, 1), VTTM_FAULT_NOT_VALID, true, kVa);
@@ -56,7 +24,7 @@ TEST_F(MmuTest, NotValidAtEveryLevel) {
 
 TEST_F(MmuTest, ReservedBitsAtEveryLevel) {
     for (int level = 3; level >= 0; level--) {
-        for (int bit : {3, 4, 11, 52, 62, 63}) {
+        for (int bit : {5, 6, 11, 52, 62, 63}) {
             tables_.set(root_, kVa, sys_pte(kFree));
             uint64_t* e = tables_.entry(root_, kVa, level);
             const uint64_t good = *e;
@@ -65,6 +33,7 @@ TEST_F(MmuTest, ReservedBitsAtEveryLevel) {
             tables_.store(e, good);
         }
     }
+    invalidate(VTTM_TLB_INV_VM, 1);
     wr64(VTTM_REG_VM_ROOT_LO(1), root_ | 1ull << 60);
     expect_fault(fill(kVa, 1), VTTM_FAULT_RESERVED_BITS, true, kVa);
 }
@@ -82,6 +51,7 @@ TEST_F(MmuTest, TablesThatAreNotThere) {
         expect_fault(fill(kVa, 1), VTTM_FAULT_VRAM_RANGE, true, kVa);
         tables_.store(e, good);
     }
+    invalidate(VTTM_TLB_INV_VM, 1);
     bus_.add_hole(root_ & VTTM_PTE_ADDR, kPage);
     expect_fault(fill(kVa, 1), VTTM_FAULT_BUS, true, kVa);
 }
@@ -189,6 +159,7 @@ TEST_F(MmuTest, EveryChangeOfAUsedEntryIsStale) {
         {"leaf read-only", 0, sys_pte(kFree, false)},
         {"leaf moved to VRAM", 0, vram_pte(kFree)},
         {"leaf with reserved bits", 0, leaf | 1ull << 55},
+        {"leaf without access", 0, leaf | VTTM_PTE_NO_ACCESS},
         {"table of level 0 gone", 1, 0},
         {"table of level 0 not in RAM", 1, sys_pte(kRamSize)},
         {"table of level 1 empty", 2, sys_pte(kFree + 0x100000)},

@@ -9,12 +9,16 @@
 namespace vttm::model::test {
 namespace {
 
+// Features of this ABI that do not depend on the embedder.
+constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
+                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE;
+
 class Registers : public Machine {};
 
 TEST_F(Registers, Discovery) {
     EXPECT_EQ(rd(VTTM_REG_MAGIC), VTTM_MAGIC);
     EXPECT_EQ(rd(VTTM_REG_ABI), VTTM_ABI_MAJOR << 16 | VTTM_ABI_MINOR);
-    EXPECT_EQ(rd64(VTTM_REG_FEATURES_LO), VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_WITNESS);
+    EXPECT_EQ(rd64(VTTM_REG_FEATURES_LO), kFeatures | VTTM_FEATURE_WITNESS);
     EXPECT_EQ(rd64(VTTM_REG_VRAM_SIZE_LO), kVramSize);
     EXPECT_EQ(rd(VTTM_REG_VRAM_SIZE_LO), kVramSize);
     EXPECT_EQ(rd(VTTM_REG_VRAM_SIZE_HI), 0u);
@@ -276,7 +280,7 @@ TEST_F(Create, OptionalCallbacksMayBeMissing) {
     char err[64];
     ModelPtr m(vttm_model_create(&config_, &ops_, &bus_, err, sizeof(err)));
     ASSERT_TRUE(m) << err;
-    EXPECT_EQ(vttm_model_mmio_read(m.get(), VTTM_REG_FEATURES_LO, 4), VTTM_FEATURE_STALE_DETECT);
+    EXPECT_EQ(vttm_model_mmio_read(m.get(), VTTM_REG_FEATURES_LO, 4), kFeatures);
 }
 
 }  // namespace
