@@ -40,6 +40,7 @@
 #define VTTM_FEATURE_LARGE_LEAVES (1u << 2) /* VTTM_PTE_LARGE; since ABI 1.1 as all that follow */
 #define VTTM_FEATURE_NO_ACCESS (1u << 3)    /* VTTM_PTE_NO_ACCESS */
 #define VTTM_FEATURE_WALK_CACHE (1u << 4)   /* upper entries are cached until invalidated */
+#define VTTM_FEATURE_FAULT_RING (1u << 5)   /* VTTM_REG_FAULT_RING_* */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -120,6 +121,20 @@ enum vttm_fault_reason {
 #define VTTM_TLB_INV_CMD(scope, vm) ((scope) | ((vm) << 16))
 #define VTTM_REG_TLB_INV_DONE 0x0080u /* RO: completed invalidations since reset */
 
+/* --- Fault ring (see vttm_fault.h) ------------------------------------------------------------
+ * Set BASE and SIZE, then CTRL = ENABLE, which makes PUT, GET and LOST 0. To take it down: CTRL = 0,
+ * poll until BUSY is clear; then the memory is the driver's. PUT and GET number records modulo 2^32.
+ */
+#define VTTM_REG_FAULT_RING_BASE_LO 0x0090u /* RW while off: bus address; low 12 bits are 0 */
+#define VTTM_REG_FAULT_RING_BASE_HI 0x0094u
+#define VTTM_REG_FAULT_RING_SIZE 0x0098u /* RW while off: bytes, power of two, 4 KiB..64 KiB */
+#define VTTM_REG_FAULT_RING_CTRL 0x009cu /* RW */
+#define VTTM_FAULT_RING_CTRL_ENABLE (1u << 0)
+#define VTTM_FAULT_RING_CTRL_BUSY (1u << 1) /* RO: a record is being written; not off before */
+#define VTTM_REG_FAULT_RING_PUT 0x00a0u  /* RO: records written */
+#define VTTM_REG_FAULT_RING_GET 0x00a4u  /* RW: records read; forward only, and not beyond PUT */
+#define VTTM_REG_FAULT_RING_LOST 0x00a8u /* RO: records not written: ring full, or no RAM there */
+
 /* --- VMs: root of the page table (see vttm_pte.h) -------------------------------------------- */
 #define VTTM_MAX_VMS 256u
 #define VTTM_NO_VM 0xffffu /* in fault and witness records: no VM was current */
@@ -179,6 +194,7 @@ VTTM_ASSERT_PAIR(VTTM_REG_VRAM_VISIBLE);
 VTTM_ASSERT_PAIR(VTTM_REG_TIMESTAMP);
 VTTM_ASSERT_PAIR(VTTM_REG_FAULT_ADDR);
 VTTM_ASSERT_PAIR(VTTM_REG_TLB_INV_START);
+VTTM_ASSERT_PAIR(VTTM_REG_FAULT_RING_BASE);
 VTTM_ASSERT_PAIR(VTTM_ENG_RING_BASE);
 VTTM_ASSERT_PAIR(VTTM_ENG_LAST_FENCE);
 VTTM_ASSERT_PAIR(VTTM_ENG_BYTES);
@@ -187,7 +203,8 @@ VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(1) % 8 == 0 &&
 /* The blocks of registers follow each other without overlap. */
 VTTM_STATIC_ASSERT(VTTM_REG_BAD_ACCESS < VTTM_REG_FAULT_STATUS, "control below faults");
 VTTM_STATIC_ASSERT(VTTM_REG_STALE_COUNT < VTTM_REG_TLB_INV_START_LO, "faults below TLB");
-VTTM_STATIC_ASSERT(VTTM_REG_TLB_INV_DONE < VTTM_REG_VM_ROOT_LO(0), "TLB below VMs");
+VTTM_STATIC_ASSERT(VTTM_REG_TLB_INV_DONE < VTTM_REG_FAULT_RING_BASE_LO, "TLB below fault ring");
+VTTM_STATIC_ASSERT(VTTM_REG_FAULT_RING_LOST < VTTM_REG_VM_ROOT_LO(0), "fault ring below VMs");
 VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_PACKETS < VTTM_ENGINE_BASE(1), "engines apart");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(VTTM_NUM_ENGINES) <= VTTM_REGS_SIZE, "engines within BAR0");

@@ -37,8 +37,9 @@ std::string Device::check_config(const vttm_model_config* config, const vttm_mod
 Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque)
     : bus_(ops, opaque, config.vram, config.vram_size),
       vram_visible_(config.vram_visible),
+      fault_ring_(bus_),
       irq_(bus_),
-      shared_{bus_, roots_, clock_, faults_, irq_, [this] { engine_reset_done(); }} {
+      shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
     const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
@@ -74,6 +75,7 @@ void Device::engine_reset_done() {
         inv_pages_ = 0;
     }
     faults_.reset();
+    fault_ring_.reset();
     irq_.reset();
     bad_accesses_at_reset_.store(bad_accesses_.load());
     resets_.fetch_add(1);

@@ -53,6 +53,7 @@ private:
     const Clock clock_;
     VmRoots roots_;
     FaultUnit faults_;
+    FaultRing fault_ring_;
     IrqController irq_;
     std::atomic<uint64_t> bad_accesses_{0};
     std::atomic<uint64_t> bad_accesses_at_reset_{0};

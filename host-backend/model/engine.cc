@@ -204,6 +204,8 @@ void Engine::step(const RingState& ring) {
 
 bool Engine::fetch(const RingState& ring) {
     uint32_t next = 0;
+    packet_pos_ = ring.head;
+    packet_.words[0] = 0;
     Fault fault = fetch_packet(shared_.bus, ring, class_, packet_, next);
     if (fault) {
         fault.vm = ctx_.vm;
@@ -311,6 +313,14 @@ void Engine::report(const Fault& fault) {
     witness_.add(rec);
     witness_.flush();
     shared_.faults.record(fault, index_);
+    vttm_fault_record entry{};
+    entry.info = fault.info(index_);
+    entry.addr = fault.addr;
+    entry.time_ns = rec.time_ns;
+    entry.last_fence = last_fence_.load(std::memory_order_relaxed);
+    entry.packet_pos = packet_pos_;
+    entry.packet_hdr = packet_.words[0];
+    shared_.fault_ring.add(entry);
     shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 

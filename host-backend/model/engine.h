@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "host-backend/model/executor.h"
+#include "host-backend/model/fault_ring.h"
 #include "host-backend/model/irq.h"
 #include "host-backend/model/ring.h"
 
@@ -29,6 +30,7 @@ struct EngineShared {
     const VmRoots& roots;
     const Clock& clock;
     FaultUnit& faults;
+    FaultRing& fault_ring;
     IrqController& irq;
     std::function<void()> device_reset_done;  // this engine has obeyed request_device_reset()
 };
@@ -120,6 +122,7 @@ private:
     bool executing_ = false;  // exec_ has a packet under way
     uint32_t error_ = VTTM_FAULT_NONE;  // first since the last FENCE; set: skipping
     Packet packet_;
+    uint32_t packet_pos_ = 0;  // where it lies in the ring
 
     // Written by the worker, read by anyone.
     std::atomic<uint64_t> last_fence_{0};

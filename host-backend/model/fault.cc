@@ -8,8 +8,7 @@ void FaultUnit::record(const Fault& fault, unsigned engine) {
     total_++;
     if (latched_) return;
     latched_ = true;
-    info_ = static_cast<uint32_t>(fault.reason) | engine << 8 |
-            (fault.write ? VTTM_FAULT_INFO_WRITE : 0u) | (fault.vm & 0xffffu) << 16;
+    info_ = fault.info(engine);
     addr_ = fault.addr;
 }
 

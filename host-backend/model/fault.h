@@ -18,6 +18,11 @@ struct Fault {
     bool write = false;
     uint32_t vm = kNoVm;
 
+    // What FAULT_INFO says of it.
+    uint32_t info(unsigned engine) const {
+        return static_cast<uint32_t>(reason) | engine << 8 |
+               (write ? VTTM_FAULT_INFO_WRITE : 0u) | (vm & 0xffffu) << 16;
+    }
     explicit operator bool() const { return reason != VTTM_FAULT_NONE; }
 };
 

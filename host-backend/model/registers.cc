@@ -11,7 +11,8 @@ constexpr uint64_t kLoMask = 0xffffffffull;
 constexpr uint64_t kHiMask = ~kLoMask;
 constexpr uint32_t kVmRootsEnd = VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS);
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
-                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE;
+                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
+                               VTTM_FEATURE_FAULT_RING;
 
 struct EngineReg {
     unsigned engine;
@@ -108,6 +109,16 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
             return 0;
         case VTTM_REG_TLB_INV_DONE:
             return invalidations_done();
+        case VTTM_REG_FAULT_RING_SIZE:
+            return fault_ring_.size();
+        case VTTM_REG_FAULT_RING_CTRL:
+            return fault_ring_.ctrl();
+        case VTTM_REG_FAULT_RING_PUT:
+            return fault_ring_.put();
+        case VTTM_REG_FAULT_RING_GET:
+            return fault_ring_.get();
+        case VTTM_REG_FAULT_RING_LOST:
+            return fault_ring_.lost();
         default:
             if (auto r = engine_reg(off)) return engines_[r->engine]->read32(r->off);
             return std::nullopt;
@@ -130,6 +141,8 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
             std::lock_guard lock(regs_mu_);
             return inv_start_;
         }
+        case VTTM_REG_FAULT_RING_BASE_LO:
+            return fault_ring_.base();
         default:
             if (is_vm_root(off) && off % 8 == 0)
                 return roots_.get((off - VTTM_REG_VM_ROOT_LO(0u)) / 8);
@@ -150,6 +163,8 @@ bool Device::write32(uint32_t off, uint32_t val) {
         case VTTM_REG_FAULT_COUNT:
         case VTTM_REG_STALE_COUNT:
         case VTTM_REG_TLB_INV_DONE:
+        case VTTM_REG_FAULT_RING_PUT:
+        case VTTM_REG_FAULT_RING_LOST:
             return true;
         case VTTM_REG_DEV_CTRL:
             if (val & VTTM_DEV_CTRL_RESET) begin_reset();
@@ -171,6 +186,12 @@ bool Device::write32(uint32_t off, uint32_t val) {
         case VTTM_REG_TLB_INV_CMD:
             invalidate(val);
             return true;
+        case VTTM_REG_FAULT_RING_SIZE:
+            return fault_ring_.write_size(val);
+        case VTTM_REG_FAULT_RING_CTRL:
+            return fault_ring_.write_ctrl(val);
+        case VTTM_REG_FAULT_RING_GET:
+            return fault_ring_.write_get(val);
         default:
             if (auto r = engine_reg(off)) return engines_[r->engine]->write32(r->off, val);
             return false;
@@ -190,6 +211,8 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
             inv_start_ = (inv_start_ & ~mask) | (val & mask);
             return true;
         }
+        case VTTM_REG_FAULT_RING_BASE_LO:
+            return fault_ring_.write_base(val, mask);
         default:
             if (is_vm_root(off) && off % 8 == 0) {
                 const uint32_t vm = (off - VTTM_REG_VM_ROOT_LO(0u)) / 8;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "protocol/vttm_fault.h"
 #include "tests/unit/model/fake_bus.h"
 
 namespace vttm::fuzz {
@@ -19,6 +20,7 @@ using model::test::kPage;
 constexpr uint64_t kRam = 1 << 20;
 constexpr uint64_t kVram = 2 << 20;
 constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
+constexpr uint64_t kFaultRing = 0x14000;
 constexpr uint64_t kTables = 0x20000;  // 16 pages: 4 roots, 4 tables each of levels 2, 1 and 0
 constexpr uint64_t kData = 0x40000;    // pages that the leaves start with
 constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
@@ -140,6 +142,9 @@ private:
 
     void setup() {
         for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+        wr(VTTM_REG_FAULT_RING_BASE_LO, kFaultRing, 8);
+        wr(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
+        wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
         for (uint32_t vm = 0; vm < 4; vm++)
             wr(VTTM_REG_VM_ROOT_LO(vm), (kTables + vm * kPage) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM,
                8);
@@ -286,7 +291,9 @@ private:
         static constexpr uint32_t kOffsets[] = {
             VTTM_REG_IRQ_STATUS,       VTTM_REG_IRQ_ENABLE,       VTTM_REG_FAULT_STATUS,
             VTTM_REG_TLB_INV_START_LO, VTTM_REG_TLB_INV_START_HI, VTTM_REG_TLB_INV_PAGES,
-            VTTM_REG_TLB_INV_CMD,      VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(1)};
+            VTTM_REG_TLB_INV_CMD,      VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(1),
+            VTTM_REG_FAULT_RING_BASE_LO, VTTM_REG_FAULT_RING_SIZE, VTTM_REG_FAULT_RING_CTRL,
+            VTTM_REG_FAULT_RING_GET};
         const unsigned e = in_.u8() % 2;
         switch (in_.u8() % 16) {
             case 0:
@@ -330,7 +337,10 @@ private:
                 wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(in_.u8() % 4u, in_.u8() % 4u));
                 break;
             case 11:
-                poke_64k();
+                if (in_.u8() % 4)
+                    poke_64k();
+                else
+                    fault_ring();
                 break;
             case 10:
                 if (in_.u8() % 4 == 0) control();
@@ -342,6 +352,17 @@ private:
                 packet();
                 break;
         }
+    }
+
+    // Moves the fault ring, reads it, or lets it overflow; by right means and by wrong ones.
+    void fault_ring() {
+        const uint8_t how = in_.u8();
+        if (how & 1) wr(VTTM_REG_FAULT_RING_CTRL, 0);
+        if (how & 2) wr(VTTM_REG_FAULT_RING_BASE_LO, in_.address(), 8);
+        if (how & 4) wr(VTTM_REG_FAULT_RING_SIZE, 1u << in_.u8() % 18);
+        if (how & 8) wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+        const uint32_t put = static_cast<uint32_t>(rd(VTTM_REG_FAULT_RING_PUT));
+        wr(VTTM_REG_FAULT_RING_GET, how & 16 ? put : in_.u32());
     }
 
     // Rings, gives the engine a moment, and revives it if it has halted.

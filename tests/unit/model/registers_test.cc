@@ -11,7 +11,8 @@ namespace {
 
 // Features of this ABI that do not depend on the embedder.
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
-                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE;
+                               VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
+                               VTTM_FEATURE_FAULT_RING;
 
 class Registers : public Machine {};
 
@@ -34,7 +35,10 @@ TEST_F(Registers, ResetState) {
     for (uint32_t off : {VTTM_REG_DEV_CTRL, VTTM_REG_DEV_STATUS, VTTM_REG_IRQ_STATUS,
                          VTTM_REG_IRQ_ENABLE, VTTM_REG_FAULT_STATUS, VTTM_REG_FAULT_INFO,
                          VTTM_REG_FAULT_COUNT, VTTM_REG_STALE_COUNT, VTTM_REG_TLB_INV_PAGES,
-                         VTTM_REG_TLB_INV_CMD, VTTM_REG_TLB_INV_DONE})
+                         VTTM_REG_TLB_INV_CMD, VTTM_REG_TLB_INV_DONE, VTTM_REG_FAULT_RING_BASE_LO,
+                         VTTM_REG_FAULT_RING_BASE_HI, VTTM_REG_FAULT_RING_SIZE,
+                         VTTM_REG_FAULT_RING_CTRL, VTTM_REG_FAULT_RING_PUT,
+                         VTTM_REG_FAULT_RING_GET, VTTM_REG_FAULT_RING_LOST})
         EXPECT_EQ(rd(off), 0u) << std::hex << off;
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
         EXPECT_EQ(eng(e, VTTM_ENG_STATUS), VTTM_ENG_STATUS_IDLE);
@@ -56,7 +60,8 @@ TEST_F(Registers, ReadOnlyIgnoreWrites) {
                                 VTTM_REG_DEV_STATUS,      VTTM_REG_BAD_ACCESS,
                                 VTTM_REG_FAULT_INFO,      VTTM_REG_FAULT_ADDR_LO,
                                 VTTM_REG_FAULT_ADDR_HI,   VTTM_REG_FAULT_COUNT,
-                                VTTM_REG_STALE_COUNT,     VTTM_REG_TLB_INV_DONE};
+                                VTTM_REG_STALE_COUNT,     VTTM_REG_TLB_INV_DONE,
+                                VTTM_REG_FAULT_RING_PUT,  VTTM_REG_FAULT_RING_LOST};
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
         for (uint32_t off : {VTTM_ENG_STATUS, VTTM_ENG_CLASS, VTTM_ENG_HEAD,
                              VTTM_ENG_LAST_FENCE_LO, VTTM_ENG_LAST_FENCE_HI, VTTM_ENG_BYTES_LO,
@@ -123,10 +128,14 @@ TEST_F(Registers, HolesAndWidths) {
                                 VTTM_REG_IRQ_STATUS,  VTTM_REG_IRQ_ENABLE,   VTTM_REG_BAD_ACCESS,
                                 VTTM_REG_FAULT_STATUS, VTTM_REG_FAULT_INFO,  VTTM_REG_FAULT_COUNT,
                                 VTTM_REG_STALE_COUNT, VTTM_REG_TLB_INV_PAGES,
-                                VTTM_REG_TLB_INV_CMD, VTTM_REG_TLB_INV_DONE};
+                                VTTM_REG_TLB_INV_CMD, VTTM_REG_TLB_INV_DONE,
+                                VTTM_REG_FAULT_RING_SIZE, VTTM_REG_FAULT_RING_CTRL,
+                                VTTM_REG_FAULT_RING_PUT, VTTM_REG_FAULT_RING_GET,
+                                VTTM_REG_FAULT_RING_LOST};
     std::set<uint32_t> pairs = {VTTM_REG_FEATURES_LO,     VTTM_REG_VRAM_SIZE_LO,
                                 VTTM_REG_VRAM_VISIBLE_LO, VTTM_REG_TIMESTAMP_LO,
-                                VTTM_REG_FAULT_ADDR_LO,   VTTM_REG_TLB_INV_START_LO};
+                                VTTM_REG_FAULT_ADDR_LO,   VTTM_REG_TLB_INV_START_LO,
+                                VTTM_REG_FAULT_RING_BASE_LO};
     for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) pairs.insert(VTTM_REG_VM_ROOT_LO(vm));
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
         for (uint32_t off : {VTTM_ENG_CTRL, VTTM_ENG_STATUS, VTTM_ENG_CLASS, VTTM_ENG_RING_SIZE,
