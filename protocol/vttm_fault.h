@@ -20,7 +20,9 @@ struct vttm_fault_record {
 	uint64_t last_fence; /* the engine's LAST_FENCE then: the job at fault is the one behind it */
 	uint32_t packet_pos; /* byte offset of the packet in the engine's ring */
 	uint32_t packet_hdr; /* its header; 0 if it could not be read */
-	uint64_t rsvd[3];    /* 0 */
+	uint32_t stall;      /* number of the stall that this fault began (VTTM_ENG_STALL); 0: none */
+	uint32_t rsvd0;      /* 0 */
+	uint64_t rsvd[2];    /* 0 */
 };
 
 #define VTTM_FAULT_RECORD_SIZE 64u
@@ -35,6 +37,8 @@ VTTM_ASSERT_OFFSET(vttm_fault_record, time_ns, 16);
 VTTM_ASSERT_OFFSET(vttm_fault_record, last_fence, 24);
 VTTM_ASSERT_OFFSET(vttm_fault_record, packet_pos, 32);
 VTTM_ASSERT_OFFSET(vttm_fault_record, packet_hdr, 36);
-VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd, 40);
+VTTM_ASSERT_OFFSET(vttm_fault_record, stall, 40);
+VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd0, 44);
+VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd, 48);
 
 #endif /* VTTM_FAULT_H */

@@ -8,8 +8,8 @@
  *
  * Large leaves (VTTM_FEATURE_LARGE_LEAVES; without it LARGE is a reserved bit):
  *   2 MiB   LARGE in an entry of level 1: it is a leaf, its address a multiple of 2 MiB.
- *   64 KiB  LARGE in the 16 entries of level 0 that cover 64 KiB of addresses. Each is by itself the
- *           right leaf of its 4 KiB: the addresses follow each other from a multiple of 64 KiB on,
+ *   64 KiB  LARGE in the 16 entries of level 0 that cover 64 KiB of addresses. Each is by itself
+ *           the right leaf of its 4 KiB: the addresses follow each other from a multiple of 64 KiB on,
  *           all else is equal. So clearing LARGE in all 16 changes nothing but the size.
  * LARGE elsewhere, a wrong address, and 16 entries that do not agree are faults (LEAF_*).
  *
@@ -17,11 +17,11 @@
  * may be neither read nor written, whatever WRITE says; its address leads nowhere, but keeps the
  * form that its size asks for. Such a leaf is valid: it is cached as any other.
  *
- * The device caches leaves in a TLB, and (VTTM_FEATURE_WALK_CACHE) the entries of levels 3..1 on the
- * way to them, and never forgets by itself: after clearing or changing a valid entry the driver
+ * The device caches leaves in a TLB, and (VTTM_FEATURE_WALK_CACHE) the entries of levels 3..1 on
+ * the way to them, and never forgets by itself: after clearing or changing a valid entry the driver
  * invalidates (VTTM_REG_TLB_INV_CMD) and waits before it reuses the page or table. Invalid entries
- * are never cached, so making an entry valid needs no invalidation. Rights, sizes, upper entries and
- * the root count as the leaf does: adding WRITE, moving a table, splitting a large leaf is a change.
+ * are never cached, so making an entry valid needs no invalidation. Rights, sizes, upper entries
+ * and the root count as the leaf does: adding WRITE, moving a table, splitting a leaf is a change.
  * The other bits of an entry without VALID are the driver's.
  */
 #ifndef VTTM_PTE_H

@@ -41,6 +41,7 @@
 #define VTTM_FEATURE_NO_ACCESS (1u << 3)    /* VTTM_PTE_NO_ACCESS */
 #define VTTM_FEATURE_WALK_CACHE (1u << 4)   /* upper entries are cached until invalidated */
 #define VTTM_FEATURE_FAULT_RING (1u << 5)   /* VTTM_REG_FAULT_RING_* */
+#define VTTM_FEATURE_FAULT_RETRY (1u << 6)  /* VTTM_REG_VM_MODE, VTTM_ENG_ANSWER */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -122,8 +123,9 @@ enum vttm_fault_reason {
 #define VTTM_REG_TLB_INV_DONE 0x0080u /* RO: completed invalidations since reset */
 
 /* --- Fault ring (see vttm_fault.h) ------------------------------------------------------------
- * Set BASE and SIZE, then CTRL = ENABLE, which makes PUT, GET and LOST 0. To take it down: CTRL = 0,
- * poll until BUSY is clear; then the memory is the driver's. PUT and GET number records modulo 2^32.
+ * Set BASE and SIZE, then CTRL = ENABLE, which makes PUT, GET and LOST 0. To take it down:
+ * CTRL = 0, poll until BUSY is clear; then the memory is the driver's. PUT and GET number records
+ * modulo 2^32.
  */
 #define VTTM_REG_FAULT_RING_BASE_LO 0x0090u /* RW while off: bus address; low 12 bits are 0 */
 #define VTTM_REG_FAULT_RING_BASE_HI 0x0094u
@@ -140,6 +142,9 @@ enum vttm_fault_reason {
 #define VTTM_NO_VM 0xffffu /* in fault and witness records: no VM was current */
 #define VTTM_REG_VM_ROOT_LO(vm) (0x1000u + (vm) * 8u) /* RW: an entry in vttm_pte.h's format */
 #define VTTM_REG_VM_ROOT_HI(vm) (0x1004u + (vm) * 8u)
+#define VTTM_REG_VM_MODE(vm) (0x2000u + (vm) * 4u) /* RW: VTTM_VM_MODE_*; other bits are refused */
+/* VTTM_FAULT_NOT_VALID of an access in this VM stalls the engine until VTTM_ENG_ANSWER. */
+#define VTTM_VM_MODE_RETRY (1u << 0)
 
 /* --- Engines ---------------------------------------------------------------------------------- */
 #define VTTM_ENGINE_COPY 0u
@@ -161,6 +166,8 @@ enum vttm_fault_reason {
 #define VTTM_ENG_STATUS_HALTED (1u << 1)
 /* Poll until clear after ENG_CTRL_RESET; until then writes to this engine are ignored. */
 #define VTTM_ENG_STATUS_RESETTING (1u << 2)
+/* Waits at a retryable fault for VTTM_ENG_ANSWER, or RESET; not IDLE. */
+#define VTTM_ENG_STATUS_STALLED (1u << 3)
 #define VTTM_ENG_CLASS 0x08u            /* RO: enum vttm_engine_class */
 #define VTTM_ENG_RING_BASE_LO 0x10u     /* RW while disabled: bus address; low 12 bits are 0 */
 #define VTTM_ENG_RING_BASE_HI 0x14u
@@ -176,6 +183,17 @@ enum vttm_fault_reason {
 #define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written or verified since device reset */
 #define VTTM_ENG_BYTES_HI 0x34u
 #define VTTM_ENG_PACKETS 0x38u /* RO: packets done without error since device reset */
+/* RO: number of the last stall; 0: none since device reset. 24 bits, 1 follows 2^24 - 1. */
+#define VTTM_ENG_STALL 0x3cu
+/*
+ * WO: ends the stall of this number: RETRY tries the access again, FAIL makes the fault one like
+ * any other. An answer to a stall that is not (any more) is ignored.
+ */
+#define VTTM_ENG_ANSWER 0x40u
+#define VTTM_ENG_ANSWER_RETRY 1u
+#define VTTM_ENG_ANSWER_FAIL 2u
+#define VTTM_ENG_ANSWER_VAL(stall, answer) ((stall) << 8 | (answer))
+#define VTTM_ENG_STALL_MAX 0xffffffu
 
 enum vttm_engine_class {
 	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL */
@@ -205,8 +223,9 @@ VTTM_STATIC_ASSERT(VTTM_REG_BAD_ACCESS < VTTM_REG_FAULT_STATUS, "control below f
 VTTM_STATIC_ASSERT(VTTM_REG_STALE_COUNT < VTTM_REG_TLB_INV_START_LO, "faults below TLB");
 VTTM_STATIC_ASSERT(VTTM_REG_TLB_INV_DONE < VTTM_REG_FAULT_RING_BASE_LO, "TLB below fault ring");
 VTTM_STATIC_ASSERT(VTTM_REG_FAULT_RING_LOST < VTTM_REG_VM_ROOT_LO(0), "fault ring below VMs");
-VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
-VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_PACKETS < VTTM_ENGINE_BASE(1), "engines apart");
+VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_REG_VM_MODE(0), "roots below modes");
+VTTM_STATIC_ASSERT(VTTM_REG_VM_MODE(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
+VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_ANSWER < VTTM_ENGINE_BASE(1), "engines apart");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(VTTM_NUM_ENGINES) <= VTTM_REGS_SIZE, "engines within BAR0");
 VTTM_STATIC_ASSERT(VTTM_MSIX_ENGINE(VTTM_NUM_ENGINES) == VTTM_NUM_VECTORS, "a vector per engine");
 VTTM_STATIC_ASSERT(VTTM_MAX_VMS <= VTTM_NO_VM, "no VM has the id of none");

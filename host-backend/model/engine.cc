@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <string>
+#include <utility>
 
 namespace vttm::model {
 
@@ -74,6 +75,8 @@ void Engine::apply_engine_reset() {
     engine_reset_wanted_ = false;
     halted_ = false;
     packet_open_ = false;
+    stalled_ = false;
+    give_up_ = false;
     executing_ = false;
     error_ = VTTM_FAULT_NONE;
     ctx_.vm = kNoVm;
@@ -86,6 +89,7 @@ void Engine::apply_device_reset() {
     apply_engine_reset();
     device_reset_wanted_ = false;
     enabled_ = false;
+    stall_ = 0;
     ring_ = RingState();
     invalidations_.clear();
     invalidations_folded_ = 0;
@@ -131,6 +135,7 @@ void Engine::stop() {
 // --- Worker --------------------------------------------------------------------------------------
 
 bool Engine::has_work() const {
+    if (stalled_) return false;
     return packet_open_ || (enabled_ && !halted_ && ring_.head != ring_.tail);
 }
 
@@ -176,9 +181,10 @@ void Engine::run() {
     busy_ = true;
     while (serve_requests(lock)) {
         const RingState ring = ring_;
+        const bool give_up = std::exchange(give_up_, false);
         lock.unlock();
         const uint64_t start = shared_.clock.now_ns();
-        step(ring);
+        step(ring, give_up);
         busy_ns_.fetch_add(shared_.clock.now_ns() - start, std::memory_order_relaxed);
         lock.lock();
         if (!executing_) packet_open_ = false;
@@ -189,14 +195,20 @@ void Engine::run() {
     shared_.bus.thread_exit();
 }
 
-void Engine::step(const RingState& ring) {
+void Engine::step(const RingState& ring, bool give_up) {
     if (!executing_) {
         if (fetch(ring)) dispatch();
         return;
     }
+    if (give_up) {
+        drop_packet(VTTM_FAULT_NOT_VALID);  // the fault was reported when the engine stalled
+        return;
+    }
     const Executor::Step s = exec_->step();
     bytes_.fetch_add(s.bytes, std::memory_order_relaxed);
-    if (s.fault)
+    if (s.fault && is_retryable(s.fault))
+        stall(s.fault);
+    else if (s.fault)
         fail_packet(s.fault);
     else if (s.done)
         finish_packet();
@@ -294,8 +306,36 @@ void Engine::finish_packet() {
 
 void Engine::fail_packet(const Fault& fault) {
     report(fault);
+    drop_packet(fault.reason);
+}
+
+void Engine::drop_packet(vttm_fault_reason reason) {
     executing_ = false;
-    if (!error_) error_ = fault.reason;
+    if (!error_) error_ = reason;
+}
+
+// Only what the driver can cure by making an entry valid. Steps begin anew where they faulted.
+bool Engine::is_retryable(const Fault& fault) const {
+    return fault.reason == VTTM_FAULT_NOT_VALID && fault.vm < VTTM_MAX_VMS &&
+           shared_.roots.mode(fault.vm) & VTTM_VM_MODE_RETRY;
+}
+
+void Engine::stall(const Fault& fault) {
+    uint32_t number;
+    {
+        // Before the record is written: who reads it can answer at once.
+        std::lock_guard lock(mu_);
+        stall_ = stall_ < VTTM_ENG_STALL_MAX ? stall_ + 1 : 1;
+        stalled_ = true;
+        stall_told_ = false;
+        number = stall_;
+    }
+    record_fault(fault, number);
+    {
+        std::lock_guard lock(mu_);
+        stall_told_ = true;
+    }
+    shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 
 void Engine::halt(const Fault& fault) {
@@ -307,6 +347,12 @@ void Engine::halt(const Fault& fault) {
 }
 
 void Engine::report(const Fault& fault) {
+    record_fault(fault, 0);
+    shared_.irq.raise(VTTM_IRQ_ERROR);
+}
+
+// All but the interrupt.
+void Engine::record_fault(const Fault& fault, uint32_t stall) {
     vttm_witness_record rec = witness_record(VTTM_WITNESS_FAULT, fault.addr);
     rec.stamp_class = fault.reason;
     rec.space = VTTM_SPACE_VM;
@@ -320,8 +366,8 @@ void Engine::report(const Fault& fault) {
     entry.last_fence = last_fence_.load(std::memory_order_relaxed);
     entry.packet_pos = packet_pos_;
     entry.packet_hdr = packet_.words[0];
+    entry.stall = stall;
     shared_.fault_ring.add(entry);
-    shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 
 void Engine::stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) {
@@ -347,107 +393,6 @@ vttm_witness_record Engine::witness_record(vttm_witness_kind kind, uint64_t va) 
     rec.engine_vm = index_ << 16 | ctx_.vm;
     rec.time_ns = shared_.clock.now_ns();
     return rec;
-}
-
-// --- Registers -----------------------------------------------------------------------------------
-
-std::optional<uint32_t> Engine::read32(uint32_t off) const {
-    std::lock_guard lock(mu_);
-    switch (off) {
-        case VTTM_ENG_CTRL:
-            return enabled_ ? VTTM_ENG_CTRL_ENABLE : 0;
-        case VTTM_ENG_STATUS:
-            return (ring_.head == ring_.tail && !packet_open_ ? VTTM_ENG_STATUS_IDLE : 0) |
-                   (halted_ ? VTTM_ENG_STATUS_HALTED : 0) |
-                   (engine_reset_wanted_ || device_reset_wanted_ ? VTTM_ENG_STATUS_RESETTING : 0);
-        case VTTM_ENG_CLASS:
-            return class_;
-        case VTTM_ENG_RING_SIZE:
-            return ring_.size;
-        case VTTM_ENG_HEAD:
-            return ring_.head;
-        case VTTM_ENG_TAIL:
-            return ring_.tail;
-        case VTTM_ENG_PACKETS:
-            return static_cast<uint32_t>(packets_.load() - packets_at_reset_.load());
-        default:
-            return std::nullopt;
-    }
-}
-
-std::optional<uint64_t> Engine::read64(uint32_t off) const {
-    switch (off) {
-        case VTTM_ENG_RING_BASE_LO: {
-            std::lock_guard lock(mu_);
-            return ring_.base;
-        }
-        case VTTM_ENG_LAST_FENCE_LO:
-            return last_fence_.load(std::memory_order_acquire);
-        case VTTM_ENG_BYTES_LO:
-            return bytes_.load() - bytes_at_reset_.load();
-        default:
-            return std::nullopt;
-    }
-}
-
-bool Engine::write32(uint32_t off, uint32_t val) {
-    std::lock_guard lock(mu_);
-    if (engine_reset_wanted_ || device_reset_wanted_) return true;
-    switch (off) {
-        case VTTM_ENG_CTRL:
-            enabled_ = val & VTTM_ENG_CTRL_ENABLE;
-            if (val & VTTM_ENG_CTRL_RESET) {
-                if (busy_)
-                    engine_reset_wanted_ = true;
-                else
-                    apply_engine_reset();
-            }
-            break;
-        case VTTM_ENG_RING_SIZE:
-            if (enabled_ || !ring_size_ok(val)) return false;
-            ring_.size = val;
-            break;
-        case VTTM_ENG_TAIL:
-            ring_.tail = val;
-            break;
-        case VTTM_ENG_STATUS:
-        case VTTM_ENG_CLASS:
-        case VTTM_ENG_HEAD:
-        case VTTM_ENG_PACKETS:
-            break;
-        default:
-            return false;
-    }
-    wake_.notify_one();
-    return true;
-}
-
-bool Engine::write64(uint32_t off, uint64_t val, uint64_t mask) {
-    switch (off) {
-        case VTTM_ENG_RING_BASE_LO: {
-            std::lock_guard lock(mu_);
-            if (engine_reset_wanted_ || device_reset_wanted_) return true;
-            if (enabled_) return false;
-            ring_.base = ((ring_.base & ~mask) | (val & mask)) & ~uint64_t{VTTM_PAGE_SIZE - 1};
-            return true;
-        }
-        case VTTM_ENG_LAST_FENCE_LO:
-        case VTTM_ENG_BYTES_LO:
-            return true;
-        default:
-            return false;
-    }
-}
-
-EngineTotals Engine::totals() const {
-    EngineTotals t;
-    t.packets = packets_.load();
-    t.bytes = bytes_.load();
-    t.fences = fences_.load();
-    t.busy_ns = busy_ns_.load();
-    t.resets = resets_.load();
-    t.mmu = mmu_.counters();
-    return t;
 }
 
 }  // namespace vttm::model

@@ -82,15 +82,19 @@ private:
     void apply_invalidation(const TlbInvalidation& inv);
 
     // The worker's, with mu_ released.
-    void step(const RingState& ring);
+    void step(const RingState& ring, bool give_up);
     bool fetch(const RingState& ring);
     void dispatch();
     void set_vm();
     void fence();
     void finish_packet();
     void fail_packet(const Fault& fault);
+    void drop_packet(vttm_fault_reason reason);
+    bool is_retryable(const Fault& fault) const;
+    void stall(const Fault& fault);
     void halt(const Fault& fault);
     void report(const Fault& fault);
+    void record_fault(const Fault& fault, uint32_t stall);
     void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) override;
     vttm_witness_record witness_record(vttm_witness_kind kind, uint64_t va) const;
 
@@ -112,6 +116,10 @@ private:
     bool enabled_ = false;
     bool halted_ = false;
     bool packet_open_ = false;
+    bool stalled_ = false;  // at a retryable fault; the packet stays under way
+    bool stall_told_ = false;  // the fault is on record: STATUS may show the stall
+    bool give_up_ = false;     // ... and the answer was to fail
+    uint32_t stall_ = 0;    // number of the last stall
     RingState ring_;
 
     // The worker's:

@@ -12,17 +12,21 @@
 
 namespace vttm::model {
 
-// The roots of all VMs, as the registers hold them. Written by MMIO, read by the engines.
+// The roots and modes of all VMs, as the registers hold them. Written by MMIO, read by the engines.
 class VmRoots {
 public:
+    uint32_t mode(uint32_t vm) const { return modes_[vm].load(std::memory_order_acquire); }
+    void set_mode(uint32_t vm, uint32_t mode) { modes_[vm].store(mode, std::memory_order_release); }
     uint64_t get(uint32_t vm) const { return roots_[vm].load(std::memory_order_acquire); }
     void set(uint32_t vm, uint64_t root) { roots_[vm].store(root, std::memory_order_release); }
     void reset() {
         for (auto& r : roots_) r.store(0, std::memory_order_release);
+        for (auto& m : modes_) m.store(0, std::memory_order_release);
     }
 
 private:
     std::array<std::atomic<uint64_t>, VTTM_MAX_VMS> roots_{};
+    std::array<std::atomic<uint32_t>, VTTM_MAX_VMS> modes_{};
 };
 
 struct WalkResult {

@@ -12,7 +12,7 @@ constexpr uint64_t kHiMask = ~kLoMask;
 constexpr uint32_t kVmRootsEnd = VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS);
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
-                               VTTM_FEATURE_FAULT_RING;
+                               VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY;
 
 struct EngineReg {
     unsigned engine;
@@ -27,6 +27,9 @@ std::optional<EngineReg> engine_reg(uint32_t off) {
     return EngineReg{off / kStride, off % kStride};
 }
 
+bool is_vm_mode(uint32_t off) {
+    return off >= VTTM_REG_VM_MODE(0u) && off < VTTM_REG_VM_MODE(VTTM_MAX_VMS);
+}
 bool is_vm_root(uint32_t off) { return off >= VTTM_REG_VM_ROOT_LO(0u) && off < kVmRootsEnd; }
 
 }  // namespace
@@ -120,6 +123,7 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
         case VTTM_REG_FAULT_RING_LOST:
             return fault_ring_.lost();
         default:
+            if (is_vm_mode(off)) return roots_.mode((off - VTTM_REG_VM_MODE(0u)) / 4);
             if (auto r = engine_reg(off)) return engines_[r->engine]->read32(r->off);
             return std::nullopt;
     }
@@ -193,6 +197,11 @@ bool Device::write32(uint32_t off, uint32_t val) {
         case VTTM_REG_FAULT_RING_GET:
             return fault_ring_.write_get(val);
         default:
+            if (is_vm_mode(off)) {
+                if (val & ~VTTM_VM_MODE_RETRY) return false;
+                roots_.set_mode((off - VTTM_REG_VM_MODE(0u)) / 4, val);
+                return true;
+            }
             if (auto r = engine_reg(off)) return engines_[r->engine]->write32(r->off, val);
             return false;
     }

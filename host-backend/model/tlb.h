@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A cache of page-table entries, by VM and address range: the modelled TLB of an engine (leaves) and
-// its page-walk cache (upper entries). It forgets only by invalidation, by reset, and, when it is
-// full, by deterministic eviction. Not thread-safe: the owner serializes.
+// A cache of page-table entries, by VM and address range: the modelled TLB of an engine (leaves)
+// and its page-walk cache (upper entries). It forgets only by invalidation, by reset, and, when it
+// is full, by deterministic eviction. Not thread-safe: the owner serializes.
 #pragma once
 
 #include <array>

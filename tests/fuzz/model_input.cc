@@ -337,10 +337,18 @@ private:
                 wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(in_.u8() % 4u, in_.u8() % 4u));
                 break;
             case 11:
-                if (in_.u8() % 4)
-                    poke_64k();
-                else
-                    fault_ring();
+                switch (in_.u8() % 4) {
+                    case 0:
+                        fault_ring();
+                        break;
+                    case 1:
+                        wr(VTTM_REG_VM_MODE(in_.u8() % 4), in_.u8() % 4);
+                        answer(e);
+                        break;
+                    default:
+                        poke_64k();
+                        break;
+                }
                 break;
             case 10:
                 if (in_.u8() % 4 == 0) control();
@@ -365,6 +373,14 @@ private:
         wr(VTTM_REG_FAULT_RING_GET, how & 16 ? put : in_.u32());
     }
 
+    // An answer to a stall: mostly the right one's, mostly one that is defined.
+    void answer(unsigned e) {
+        const uint8_t how = in_.u8();
+        uint32_t stall = static_cast<uint32_t>(rd(eng(e, VTTM_ENG_STALL)));
+        if (how % 8 == 7) stall += how;
+        wr(eng(e, VTTM_ENG_ANSWER), VTTM_ENG_ANSWER_VAL(stall, how / 8u % 4));
+    }
+
     // Rings, gives the engine a moment, and revives it if it has halted.
     void ring(unsigned e, uint32_t tail) {
         wr(eng(e, VTTM_ENG_TAIL), tail);
@@ -372,6 +388,11 @@ private:
         for (int i = 0; i < 20; i++) {
             const uint64_t status = rd(eng(e, VTTM_ENG_STATUS));
             if (status & VTTM_ENG_STATUS_IDLE) return;
+            if (status & VTTM_ENG_STATUS_STALLED) {
+                answer(e);
+                if (in_.u8() % 4 == 0) return;  // let it wait
+                continue;
+            }
             if (status & VTTM_ENG_STATUS_HALTED) {
                 wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET);
                 setup_ring(e);

@@ -12,7 +12,7 @@ namespace {
 // Features of this ABI that do not depend on the embedder.
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
-                               VTTM_FEATURE_FAULT_RING;
+                               VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY;
 
 class Registers : public Machine {};
 
@@ -136,10 +136,14 @@ TEST_F(Registers, HolesAndWidths) {
                                 VTTM_REG_VRAM_VISIBLE_LO, VTTM_REG_TIMESTAMP_LO,
                                 VTTM_REG_FAULT_ADDR_LO,   VTTM_REG_TLB_INV_START_LO,
                                 VTTM_REG_FAULT_RING_BASE_LO};
-    for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) pairs.insert(VTTM_REG_VM_ROOT_LO(vm));
+    for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) {
+        pairs.insert(VTTM_REG_VM_ROOT_LO(vm));
+        words.insert(VTTM_REG_VM_MODE(vm));
+    }
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
         for (uint32_t off : {VTTM_ENG_CTRL, VTTM_ENG_STATUS, VTTM_ENG_CLASS, VTTM_ENG_RING_SIZE,
-                             VTTM_ENG_HEAD, VTTM_ENG_TAIL, VTTM_ENG_PACKETS})
+                             VTTM_ENG_HEAD, VTTM_ENG_TAIL, VTTM_ENG_PACKETS, VTTM_ENG_STALL,
+                             VTTM_ENG_ANSWER})
             words.insert(VTTM_ENGINE_BASE(e) + off);
         for (uint32_t off : {VTTM_ENG_RING_BASE_LO, VTTM_ENG_LAST_FENCE_LO, VTTM_ENG_BYTES_LO})
             pairs.insert(VTTM_ENGINE_BASE(e) + off);
