@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * debugfs: where each page of each buffer is (placement), counters (vttm_stats), and how this device's
- * buffers are backed up (ttm_backup).
+ * debugfs: where each page of each buffer is (placement), counters (vttm_stats), the last faults
+ * (vttm_faults), a bug for tests (unsafe_skip_invalidation), and how this device's buffers are
+ * backed up (ttm_backup).
  */
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
@@ -216,6 +217,9 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	vttm_show_counter(m, "buffer_bytes", &stats->buffer_bytes);
 	vttm_show_counter(m, "mappings", &stats->mappings);
 	vttm_show_counter(m, "vm_count", &stats->vm_count);
+	vttm_show_counter(m, "leaves_4k", &stats->leaves_4k);
+	vttm_show_counter(m, "leaves_64k", &stats->leaves_64k);
+	vttm_show_counter(m, "leaves_2m", &stats->leaves_2m);
 	seq_printf(m, "shrinkable_pages %ld\n", atomic_long_read(&vdev->shrinkable_pages));
 	seq_printf(m, "purgeable_pages %ld\n", atomic_long_read(&vdev->purgeable_pages));
 	vttm_show_counter(m, "shrink_calls", &stats->shrink_calls);
@@ -233,6 +237,8 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 
 DEFINE_SHOW_ATTRIBUTE(vttm_stats);
 
+DEFINE_SHOW_ATTRIBUTE(vttm_faults);
+
 void vttm_debugfs_init(struct drm_minor *minor)
 {
 	struct vttm_device *vdev = to_vttm_device(minor->dev);
@@ -249,6 +255,13 @@ void vttm_debugfs_init(struct drm_minor *minor)
 
 	debugfs_create_file("placement", 0400, root, vdev, &vttm_placement_fops);
 	debugfs_create_file("vttm_stats", 0444, root, vdev, &vttm_stats_fops);
+	debugfs_create_file("vttm_faults", 0400, root, vdev, &vttm_faults_fops);
+	/*
+	 * A driver bug by order: PTEs are cleared and the TLB keeps them. The device must notice
+	 * (and touches memory that is not its own any more: for tests that keep it allocated).
+	 */
+	debugfs_create_bool("unsafe_skip_invalidation", 0600, root,
+			    &vdev->unsafe_skip_invalidation);
 #ifdef TTM_DEVICE_HAS_BACKUP
 	ttm_device_create_backup_debugfs(&vdev->ttm, root, "ttm_backup");
 #endif

@@ -132,6 +132,9 @@ static void vttm_device_fini(struct drm_device *drm, void *arg)
 
 	drm_WARN_ON(drm, atomic64_read(&vdev->stats.mappings));
 	drm_WARN_ON(drm, atomic64_read(&vdev->stats.vm_count));
+	drm_WARN_ON(drm, atomic64_read(&vdev->stats.leaves_4k));
+	drm_WARN_ON(drm, atomic64_read(&vdev->stats.leaves_64k));
+	drm_WARN_ON(drm, atomic64_read(&vdev->stats.leaves_2m));
 	xa_destroy(&vdev->bos);
 	ida_destroy(&vdev->vm_ids);
 	mutex_destroy(&vdev->tlb_lock);
@@ -191,6 +194,8 @@ static int vttm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	vdev->vram_visible = min(vdev->vram_visible, pci_resource_len(pdev, VTTM_BAR_VRAM));
 
 	ret = vttm_device_init(vdev);
+	if (!ret)
+		ret = vttm_fault_init(vdev);
 	if (!ret)
 		ret = vttm_ring_init(vdev, VTTM_ENGINE_COPY, "vttm-copy");
 	if (!ret)

@@ -8,6 +8,7 @@
  *   BO reservation              placement, tt, list of mappings and their PTEs, madvise state
  *   vttm_queue.lock             order of a file's jobs on one engine
  *   vttm_device.tlb_lock        TLB invalidation registers
+ *   vttm_vm.pt_lock             leaves and what leads to them
  *   vttm_engine.lock            ring's list of pending fences; taken in hard interrupts
  * Reclaim (the shrinker) enters with a trylocked reservation: nothing below the reservation
  * allocates memory while it holds its lock.
@@ -32,7 +33,9 @@
 #include "vttm_regs.h"
 #include "vttm_ring.h"
 
+struct seq_file;
 struct shrinker;
+struct vttm_fault_record;
 struct vttm_vm;
 
 /* Monotonic counters, except where noted; shown in debugfs (vttm_stats). */
@@ -41,6 +44,9 @@ struct vttm_stats {
 	atomic64_t buffer_bytes; /* now */
 	atomic64_t mappings;     /* now */
 	atomic64_t vm_count;     /* now */
+	atomic64_t leaves_4k;    /* now, in all address spaces */
+	atomic64_t leaves_64k;   /* now */
+	atomic64_t leaves_2m;    /* now */
 	atomic64_t shrink_calls;
 	atomic64_t shrunk_pages;
 	atomic64_t moves_vram_gtt;
@@ -61,6 +67,7 @@ struct vttm_device {
 	u64 vram_visible;
 	u64 gtt_size;
 	u32 abi;
+	u64 features; /* VTTM_FEATURE_* */
 	bool dead; /* a TLB invalidation or reset failed: bus mastering is off, for ever */
 
 	struct vttm_engine engines[VTTM_NUM_ENGINES];
@@ -71,6 +78,11 @@ struct vttm_device {
 
 	struct mutex tlb_lock; /* registers of TLB invalidation, tlb_issued */
 	u32 tlb_issued;        /* value that TLB_INV_DONE will reach */
+
+	struct vttm_fault_record *faults; /* the fault ring; NULL: the device has none */
+	u32 fault_get;                    /* records read */
+	u32 fault_lost;                   /* FAULT_RING_LOST when last looked at */
+	bool unsafe_skip_invalidation;    /* tests only: leave out every TLB invalidation */
 
 	struct ida vm_ids;
 	struct xarray bos; /* all buffers, for debugfs */
@@ -133,6 +145,11 @@ int vttm_hw_init(struct vttm_device *vdev);
 int vttm_hw_irq_init(struct vttm_device *vdev);
 void vttm_hw_kill(struct vttm_device *vdev, const char *why);
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages);
+
+/* vttm_fault.c */
+int vttm_fault_init(struct vttm_device *vdev);
+void vttm_fault_process(struct vttm_device *vdev);
+int vttm_faults_show(struct seq_file *m, void *unused);
 
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);

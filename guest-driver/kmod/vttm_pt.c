@@ -3,8 +3,16 @@
  * Page tables. The tree's shape changes only at bind and unbind (under vttm_vm.lock): a mapping
  * holds the tables it needs, so filling and clearing PTEs never allocates and may be done in
  * reclaim, under the buffer's reservation alone.
+ *
+ * An entry of level 1 is invalid, or a leaf of 2 MiB, or leads to its table of level 0, which is
+ * there in any case. It leads there only while the table has a valid leaf. So it never changes from
+ * table to leaf or back but through an invalid entry and the invalidation that comes with clearing
+ * leaves: the device may have cached it. Mappings of several buffers share such an entry and its
+ * table; vttm_vm.pt_lock keeps their filling and clearing apart.
  */
 #include <linux/dma-mapping.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
 
 #include "vttm_drv.h"
 #include "vttm_vm.h"
@@ -14,10 +22,15 @@ struct vttm_pt {
 	__le64 *entries;
 	dma_addr_t dma;
 	u32 used; /* leaf table: pages of mappings; else: children */
+	u32 live; /* leaf table: valid leaves, in pages; under vttm_vm.pt_lock */
 	struct vttm_pt *children[]; /* VTTM_PT_ENTRIES of them, none in a leaf table */
 };
 
 #define VTTM_PT_ROOT_LEVEL (VTTM_PT_LEVELS - 1)
+
+static bool vttm_large_leaves = true;
+module_param_named(large_leaves, vttm_large_leaves, bool, 0644);
+MODULE_PARM_DESC(large_leaves, "map 64 KiB and 2 MiB at once where a buffer allows it (default: yes)");
 
 static void vttm_pt_free(struct vttm_device *vdev, struct vttm_pt *pt)
 {
@@ -82,6 +95,7 @@ static void vttm_pt_prune(struct vttm_pt *pt, unsigned int index, struct list_he
 
 	if (child->used)
 		return;
+	WARN_ON_ONCE(child->live);
 	vttm_pt_set(pt, index, 0);
 	WRITE_ONCE(pt->children[index], NULL);
 	pt->used--;
@@ -130,9 +144,11 @@ static int vttm_pt_get_level(struct vttm_device *vdev, struct vttm_pt *pt, unsig
 				return -ENOMEM;
 			WRITE_ONCE(pt->children[i], child);
 			pt->used++;
-			/* Valid only once the table is seen as empty. */
-			dma_wmb();
-			vttm_pt_set(pt, i, vttm_pt_entry(child));
+			if (level > 1) {
+				/* Valid only once the table is seen as empty. */
+				dma_wmb();
+				vttm_pt_set(pt, i, vttm_pt_entry(child));
+			}
 		}
 		ret = vttm_pt_get_level(vdev, child, level - 1, va, next, reached, dead);
 		if (ret) {
@@ -175,28 +191,125 @@ void vttm_pt_free_list(struct vttm_device *vdev, struct list_head *dead)
 	INIT_LIST_HEAD(dead);
 }
 
-static struct vttm_pt *vttm_pt_leaf(struct vttm_pt *root, u64 va)
+/* The table of level 1 for @va, which a mapping holds. */
+static struct vttm_pt *vttm_pt_directory(struct vttm_pt *root, u64 va)
 {
 	struct vttm_pt *pt = root;
 	unsigned int level;
 
-	for (level = VTTM_PT_ROOT_LEVEL; level && pt; level--)
+	for (level = VTTM_PT_ROOT_LEVEL; level > 1 && pt; level--)
 		pt = READ_ONCE(pt->children[VTTM_PT_INDEX(va, level)]);
 	return pt;
 }
 
-/* Writes @pages leaves from @va: @entry, @entry + @step, ... Their tables are held by a mapping. */
-void vttm_pt_write(struct vttm_pt *root, u64 va, u32 pages, u64 entry, u64 step)
+static u64 vttm_pt_read(struct vttm_pt *pt, unsigned int index)
 {
-	struct vttm_pt *leaf = NULL;
+	return le64_to_cpu(READ_ONCE(pt->entries[index]));
+}
 
-	for (; pages; pages--, va += VTTM_PAGE_SIZE, entry += step) {
-		unsigned int i = VTTM_PT_INDEX(va, 0);
+/* Writes leaves of 4 KiB, and of 64 KiB if @large, into entry @i and those behind it. */
+static void vttm_pt_fill_table(struct vttm_vm *vm, struct vttm_pt *pt, unsigned int i, u32 pages,
+			       u64 entry, bool large)
+{
+	struct vttm_stats *stats = &vm->vdev->stats;
 
-		if (!leaf || !i)
-			leaf = vttm_pt_leaf(root, va);
-		if (WARN_ON_ONCE(!leaf))
+	pt->live += pages;
+	while (pages) {
+		u32 n = 1;
+		u64 flags = 0;
+
+		if (large && pages >= VTTM_LEAF_64K_ENTRIES &&
+		    IS_ALIGNED(i, VTTM_LEAF_64K_ENTRIES) &&
+		    IS_ALIGNED(entry & VTTM_PTE_ADDR, SZ_64K)) {
+			n = VTTM_LEAF_64K_ENTRIES;
+			flags = VTTM_PTE_LARGE;
+		}
+		atomic64_inc(n > 1 ? &stats->leaves_64k : &stats->leaves_4k);
+		pages -= n;
+		for (; n; n--, entry += VTTM_PAGE_SIZE)
+			vttm_pt_set(pt, i++, entry | flags);
+	}
+}
+
+static void vttm_pt_clear_table(struct vttm_vm *vm, struct vttm_pt *pt, unsigned int i, u32 pages)
+{
+	struct vttm_stats *stats = &vm->vdev->stats;
+
+	for (; pages; pages--, i++) {
+		u64 entry = vttm_pt_read(pt, i);
+
+		if (!(entry & VTTM_PTE_VALID))
+			continue;
+		if (!(entry & VTTM_PTE_LARGE))
+			atomic64_dec(&stats->leaves_4k);
+		else if (IS_ALIGNED(i, VTTM_LEAF_64K_ENTRIES))
+			atomic64_dec(&stats->leaves_64k);
+		vttm_pt_set(pt, i, 0);
+		pt->live--;
+	}
+}
+
+/* The part of @pages from @va on that one entry of level 1 covers. */
+static u32 vttm_pt_part(u64 va, u32 pages)
+{
+	return min_t(u32, pages, VTTM_PT_ENTRIES - VTTM_PT_INDEX(va, 0));
+}
+
+/*
+ * Maps @pages from @va to contiguous memory: @entry is the leaf of the first one. All of them are
+ * invalid, and their tables held by a mapping. Needs no invalidation.
+ */
+void vttm_pt_fill(struct vttm_vm *vm, u64 va, u32 pages, u64 entry)
+{
+	bool large = READ_ONCE(vttm_large_leaves) && vm->vdev->features & VTTM_FEATURE_LARGE_LEAVES;
+	u32 n;
+
+	for (; pages; pages -= n, va += n * VTTM_PAGE_SIZE, entry += n * VTTM_PAGE_SIZE) {
+		struct vttm_pt *pt = vttm_pt_directory(vm->root, va);
+		unsigned int i = VTTM_PT_INDEX(va, 1);
+		struct vttm_pt *table = pt ? READ_ONCE(pt->children[i]) : NULL;
+
+		n = vttm_pt_part(va, pages);
+		if (WARN_ON_ONCE(!table))
 			return;
-		vttm_pt_set(leaf, i, entry);
+		spin_lock(&vm->pt_lock);
+		if (large && n == VTTM_PT_ENTRIES && IS_ALIGNED(entry & VTTM_PTE_ADDR, SZ_2M)) {
+			atomic64_inc(&vm->vdev->stats.leaves_2m);
+			vttm_pt_set(pt, i, entry | VTTM_PTE_LARGE);
+		} else {
+			vttm_pt_fill_table(vm, table, VTTM_PT_INDEX(va, 0), n, entry, large);
+			/* The leaves are seen before what leads to them. */
+			dma_wmb();
+			vttm_pt_set(pt, i, vttm_pt_entry(table));
+		}
+		spin_unlock(&vm->pt_lock);
+	}
+}
+
+/* Unmaps what vttm_pt_fill() has mapped, all of it. The caller invalidates. */
+void vttm_pt_clear(struct vttm_vm *vm, u64 va, u32 pages)
+{
+	u32 n;
+
+	for (; pages; pages -= n, va += n * VTTM_PAGE_SIZE) {
+		struct vttm_pt *pt = vttm_pt_directory(vm->root, va);
+		unsigned int i = VTTM_PT_INDEX(va, 1);
+		struct vttm_pt *table = pt ? READ_ONCE(pt->children[i]) : NULL;
+
+		n = vttm_pt_part(va, pages);
+		if (WARN_ON_ONCE(!table))
+			return;
+		spin_lock(&vm->pt_lock);
+		if (vttm_pt_read(pt, i) & VTTM_PTE_LARGE) {
+			/* It is within one mapping, and mappings go as a whole. */
+			WARN_ON_ONCE(n != VTTM_PT_ENTRIES);
+			atomic64_dec(&vm->vdev->stats.leaves_2m);
+			vttm_pt_set(pt, i, 0);
+		} else {
+			vttm_pt_clear_table(vm, table, VTTM_PT_INDEX(va, 0), n);
+			if (!table->live)
+				vttm_pt_set(pt, i, 0);
+		}
+		spin_unlock(&vm->pt_lock);
 	}
 }

@@ -28,6 +28,7 @@ struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
 	kref_init(&vm->ref);
 	vm->vdev = vdev;
 	mutex_init(&vm->lock);
+	spin_lock_init(&vm->pt_lock);
 	mt_init(&vm->mappings);
 	vm->root = vttm_pt_create_root(vdev);
 	if (!vm->root) {
@@ -92,7 +93,7 @@ static void vttm_mapping_destroy(struct vttm_mapping *mapping)
 	dma_resv_assert_held(bo->tbo.base.resv);
 
 	if (mapping->valid)
-		vttm_pt_write(vm->root, mapping->va, mapping->pages, 0, 0);
+		vttm_pt_clear(vm, mapping->va, mapping->pages);
 	vttm_pt_put(vm->root, mapping->va, mapping->pages, &dead);
 	if (mapping->valid || !list_empty(&dead))
 		vttm_vm_invalidate(vm, mapping->va, mapping->pages);
@@ -165,8 +166,7 @@ void vttm_vm_fill_bo(struct vttm_vm *vm, struct vttm_bo *bo)
 				entry |= VTTM_PTE_SYSTEM;
 			if (!mapping->read_only)
 				entry |= VTTM_PTE_WRITE;
-			vttm_pt_write(vm->root, va, span.len >> VTTM_PAGE_SHIFT, entry,
-				      VTTM_PAGE_SIZE);
+			vttm_pt_fill(vm, va, span.len >> VTTM_PAGE_SHIFT, entry);
 			va += span.len;
 		}
 		mapping->valid = true;
@@ -194,7 +194,7 @@ int vttm_vm_zap_bo(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 				return ret;
 			idle = true;
 		}
-		vttm_pt_write(mapping->vm->root, mapping->va, mapping->pages, 0, 0);
+		vttm_pt_clear(mapping->vm, mapping->va, mapping->pages);
 		mapping->valid = false;
 		vttm_vm_invalidate(mapping->vm, mapping->va, mapping->pages);
 	}

@@ -8,6 +8,7 @@
 #include <linux/list.h>
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 
 struct drm_device;
 struct drm_file;
@@ -27,6 +28,7 @@ struct vttm_vm {
 	struct mutex lock;          /* mappings and the shape of the page-table tree */
 	struct maple_tree mappings; /* by page number */
 	struct vttm_pt *root;
+	spinlock_t pt_lock; /* leaves, and the entries of level 1 that are or lead to them */
 };
 
 /*
@@ -60,6 +62,7 @@ int vttm_pt_get(struct vttm_device *vdev, struct vttm_pt *root, u64 va, u32 page
 		struct list_head *dead);
 void vttm_pt_put(struct vttm_pt *root, u64 va, u32 pages, struct list_head *dead);
 void vttm_pt_free_list(struct vttm_device *vdev, struct list_head *dead);
-void vttm_pt_write(struct vttm_pt *root, u64 va, u32 pages, u64 entry, u64 step);
+void vttm_pt_fill(struct vttm_vm *vm, u64 va, u32 pages, u64 entry);
+void vttm_pt_clear(struct vttm_vm *vm, u64 va, u32 pages);
 
 #endif /* VTTM_VM_H */

@@ -30,6 +30,14 @@ const char* fault_reason_name(std::uint32_t reason) {
             return "bad packet";
         case VTTM_FAULT_BAD_FRAMING:
             return "bad framing";
+        case VTTM_FAULT_NO_ACCESS:
+            return "no access";
+        case VTTM_FAULT_LEAF_LEVEL:
+            return "large leaf at wrong level";
+        case VTTM_FAULT_LEAF_ALIGN:
+            return "large leaf misaligned";
+        case VTTM_FAULT_LEAF_MIXED:
+            return "large leaf mixed";
         default:
             return "unknown";
     }

@@ -13,6 +13,7 @@ namespace vttm::guest {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kBig = 64 * 1024;
 constexpr std::uint64_t kHuge = 2ull << 20;
 
 constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t to) {
@@ -30,7 +31,7 @@ std::uint64_t VaAllocator::allocate(std::uint64_t bytes) {
         throw Error(ENOSPC, fmt::format("no address range of {} bytes", bytes));
     }
     const std::uint64_t need = align_up(bytes, kPage) + kPage;
-    const std::uint64_t alignment = bytes >= kHuge ? kHuge : kPage;
+    const std::uint64_t alignment = bytes >= kHuge ? kHuge : bytes >= kBig ? kBig : kPage;
     for (auto it = free_.begin(); it != free_.end(); ++it) {
         const auto [start, length] = *it;
         const std::uint64_t va = align_up(start, alignment);

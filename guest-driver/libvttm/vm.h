@@ -9,8 +9,9 @@
 
 namespace vttm::guest {
 
-// First-fit allocator of address ranges. Ranges of 2 MiB and more start at a multiple of 2 MiB, and
-// an unused page follows each range, so that running over an end faults.
+// First-fit allocator of address ranges. Ranges of 2 MiB and more start at a multiple of 2 MiB,
+// those of 64 KiB and more at one of 64 KiB, so that large leaves can map them; and an unused page follows
+// each range, so that running over an end faults.
 class VaAllocator {
 public:
     static constexpr std::uint64_t kFirst = 64 * 1024;

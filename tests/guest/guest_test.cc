@@ -115,7 +115,7 @@ void Gpu::expect_stamped(const Bound& buffer, std::uint32_t id, std::uint32_t ge
 void GuestTest::SetUp() {
     before_ = driver_stats(files);
     ASSERT_TRUE(before_.contains("buffers")) << "no vttm_stats in debugfs (is it mounted?)";
-    stale_before_ = Device::open().param(VTTM_PARAM_STALE_COUNT);
+    forgive_stale();
 }
 
 void GuestTest::TearDown() {
@@ -127,9 +127,15 @@ void GuestTest::TearDown() {
         open = imbalance(before_, driver_stats(files));
     }
     EXPECT_EQ(open, "") << "not given back";
+    expect_no_stale();
+}
+
+void GuestTest::expect_no_stale() const {
     EXPECT_EQ(Device::open().param(VTTM_PARAM_STALE_COUNT), stale_before_)
         << "the device used stale translations";
 }
+
+void GuestTest::forgive_stale() { stale_before_ = Device::open().param(VTTM_PARAM_STALE_COUNT); }
 
 std::uint32_t count_unequal(const Mapping& mapping, std::uint32_t value) {
     const auto words = mapping.words();

@@ -80,6 +80,10 @@ protected:
     void SetUp() override;
     void TearDown() override;
 
+    // Fails if the device has used a stale translation since the test began, or was forgiven.
+    void expect_no_stale() const;
+    void forgive_stale();
+
     SystemFiles files;
 
 private:

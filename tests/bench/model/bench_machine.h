@@ -18,7 +18,7 @@
 
 namespace vttm::model::bench {
 
-enum class Placement { vram = 0, ram_in_order = 1, ram_scattered = 2 };
+enum class Placement { vram = 0, ram_in_order = 1, ram_scattered = 2, ram_2m = 3 };
 
 class BenchMachine {
 public:
@@ -72,6 +72,14 @@ public:
             leaves[i] = page * VTTM_PAGE_SIZE | VTTM_PTE_VALID | VTTM_PTE_WRITE |
                         (place == Placement::vram ? 0 : VTTM_PTE_SYSTEM);
         }
+        auto* upper = reinterpret_cast<uint64_t*>(ram_.get() + bytes_ + kUpper) +
+                      2 * VTTM_PT_ENTRIES;  // the table of level 1
+        for (uint64_t va = 0; va < bytes_; va += kBig) {
+            const uint64_t table = bytes_ + kLeaves + va / kBig * VTTM_PAGE_SIZE;
+            upper[VTTM_PT_INDEX(kVa + va, 1)] =
+                VTTM_PTE_VALID | VTTM_PTE_SYSTEM |
+                (place == Placement::ram_2m ? VTTM_PTE_LARGE | VTTM_PTE_WRITE | va : table);
+        }
         wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(VTTM_TLB_INV_ALL, 0u));
     }
 
@@ -124,6 +132,7 @@ public:
 
 private:
     // Behind the range: fence, result, rings, upper tables, leaf tables.
+    static constexpr uint64_t kBig = 1ull << VTTM_LEAF_2M_SHIFT;
     static constexpr uint64_t kFence = 0, kResult = 0x1000, kRings = 0x2000, kUpper = 0x4000,
                               kLeaves = 0x10000, kExtra = 16ull << 20;
 

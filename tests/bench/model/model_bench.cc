@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "host-backend/model/tlb.h"
 #include "tests/bench/model/bench_machine.h"
 
 namespace vttm::model::bench {
@@ -104,9 +105,26 @@ void BM_fence_round_trip(benchmark::State& state) {
     for (auto _ : state) m.run(VTTM_ENGINE_COPY, BenchMachine::nop());
 }
 
+// What an access costs on top of the walk that checks it: range(0) is how many sizes of leaves the
+// TLB holds (the smallest first, so the hit is in the last).
+void BM_tlb_hit(benchmark::State& state) {
+    constexpr unsigned kShifts[] = {0, 4, 9};
+    Tlb tlb(1 << 20, {0, 4, 9});
+    const unsigned last = static_cast<unsigned>(state.range(0)) - 1;
+    for (unsigned size = 0; size < last; size++) tlb.insert(2, 0, size, 1);
+    for (uint64_t i = 0; i < 4096; i++) tlb.insert(1, i << kShifts[last], last, i << 12 | 1);
+    uint64_t vpn = 0, sum = 0;
+    for (auto _ : state) {
+        sum += tlb.lookup(1, vpn << kShifts[last]).pte;
+        vpn = (vpn + 1) % 4096;
+    }
+    benchmark::DoNotOptimize(sum);
+}
+
 void placements(benchmark::internal::Benchmark* b) {
     b->ArgName("place");
-    for (Placement p : {Placement::vram, Placement::ram_in_order, Placement::ram_scattered})
+    for (Placement p : {Placement::vram, Placement::ram_in_order, Placement::ram_scattered,
+                        Placement::ram_2m})
         b->Arg(static_cast<int64_t>(p));
     b->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
 }
@@ -119,6 +137,7 @@ BENCHMARK(BM_engine_stamp_write)->Apply(placements);
 BENCHMARK(BM_engine_stamp_verify)->Apply(placements);
 BENCHMARK(BM_engine_copy)->Apply(placements);
 BENCHMARK(BM_engine_fill)->Apply(placements);
+BENCHMARK(BM_tlb_hit)->ArgName("sizes")->DenseRange(1, 3);
 BENCHMARK(BM_fence_round_trip)->UseRealTime();
 
 // Keeps the rates, to relate them to memcpy at the end.
@@ -140,7 +159,8 @@ public:
         std::printf("\nRelative to memcpy in this run (%.2f GB/s):\n", base / 1e9);
         for (const auto& [name, rate] : rates_)
             std::printf("  %-44s %6.2f GB/s  %5.2f\n", name.c_str(), rate / 1e9, rate / base);
-        std::printf("place: 0 VRAM, 1 system pages in order, 2 system pages scattered\n");
+        std::printf("place: 0 VRAM, 1 system pages in order, 2 system pages scattered, "
+                    "3 leaves of 2 MiB\n");
     }
 
 private:

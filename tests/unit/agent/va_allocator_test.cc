@@ -24,6 +24,8 @@ TEST(VaAllocator, AlignsAndKeepsAGapBehindEachRange) {
     EXPECT_EQ(a, VaAllocator::kFirst);
     EXPECT_EQ(b, a + 2 * kPage);
     EXPECT_EQ(c % kHuge, 0u);
+    EXPECT_EQ(allocator.allocate(64 * 1024) % (64 * 1024), 0u);
+    EXPECT_EQ(allocator.allocate(kHuge - kPage) % (64 * 1024), 0u);
     EXPECT_THROW(allocator.release(a + 1), std::logic_error);
     allocator.release(a);
     EXPECT_THROW(allocator.release(a), std::logic_error);

@@ -278,6 +278,19 @@ TEST_F(LargeLeaf, EveryChangeOfAUsedLeafIsStale) {
     EXPECT_EQ(stale(), ++count) << "4 KiB merged, to the same pages";
 }
 
+// In the first 64 KiB the entry of the smaller leaf reads just as that of the larger one did.
+TEST_F(LargeLeaf, ALeafThatOnlyShrankIsStale) {
+    map_2m(kBase, sys_pte(kMemory));
+    EXPECT_EQ(fill(kBase, 1), 0u);
+    tables_.store(entry(kBase, 1), 0);
+    for (uint64_t i = 0; i < k2M; i += k64K) map_64k(kBase + i, sys_pte(kMemory + i));
+    EXPECT_EQ(fill(kBase, 2), 0u);
+    EXPECT_EQ(stale(), 1u);
+    invalidate(VTTM_TLB_INV_RANGE, 1, kBase, 1);
+    EXPECT_EQ(fill(kBase, 3), 0u);
+    EXPECT_EQ(stale(), 1u);
+}
+
 TEST_F(LargeLeaf, InvalidatingAnyPageOfALeafDropsIt) {
     const struct {
         uint64_t start;

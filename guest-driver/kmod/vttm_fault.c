@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Faults: the device writes a record of each into a ring in system memory. Older devices have the
+ * fault registers only, which hold one.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/seq_file.h>
+
+#include <drm/drm_print.h>
+
+#include "vttm_drv.h"
+#include "vttm_fault.h"
+
+#define VTTM_FAULT_RECORDS (VTTM_FAULT_RING_MIN_SIZE / VTTM_FAULT_RECORD_SIZE)
+
+static const char *vttm_fault_name(u32 reason)
+{
+	static const char *const names[] = {
+		[VTTM_FAULT_NOT_VALID] = "not valid",
+		[VTTM_FAULT_READ_ONLY] = "read-only",
+		[VTTM_FAULT_RESERVED_BITS] = "reserved bits",
+		[VTTM_FAULT_VA_RANGE] = "address range",
+		[VTTM_FAULT_VRAM_RANGE] = "beyond VRAM",
+		[VTTM_FAULT_BUS] = "bus",
+		[VTTM_FAULT_NO_VM] = "no VM",
+		[VTTM_FAULT_BAD_PACKET] = "bad packet",
+		[VTTM_FAULT_BAD_FRAMING] = "bad framing",
+		[VTTM_FAULT_NO_ACCESS] = "no access",
+		[VTTM_FAULT_LEAF_LEVEL] = "large leaf at wrong level",
+		[VTTM_FAULT_LEAF_ALIGN] = "large leaf misaligned",
+		[VTTM_FAULT_LEAF_MIXED] = "large leaf mixed",
+	};
+
+	return reason < ARRAY_SIZE(names) && names[reason] ? names[reason] : "unknown";
+}
+
+static void vttm_fault_print(struct vttm_device *vdev, u32 info, u64 addr)
+{
+	u32 reason = VTTM_FAULT_INFO_REASON(info);
+
+	drm_err_ratelimited(&vdev->drm, "fault: reason %u (%s), engine %u, VM %u, %s at 0x%llx\n",
+			    reason, vttm_fault_name(reason), VTTM_FAULT_INFO_ENGINE(info),
+			    VTTM_FAULT_INFO_VM(info),
+			    info & VTTM_FAULT_INFO_WRITE ? "write" : "read", addr);
+}
+
+/* The device has just been reset. Without memory for the ring the registers have to do. */
+int vttm_fault_init(struct vttm_device *vdev)
+{
+	dma_addr_t dma;
+
+	if (!(vdev->features & VTTM_FEATURE_FAULT_RING))
+		return 0;
+	vdev->faults = dmam_alloc_coherent(vdev->drm.dev, VTTM_FAULT_RING_MIN_SIZE, &dma,
+					   GFP_KERNEL);
+	if (!vdev->faults)
+		return -ENOMEM;
+	vttm_write64(vdev, VTTM_REG_FAULT_RING_BASE_LO, dma);
+	vttm_write(vdev, VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
+	vttm_write(vdev, VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+	return 0;
+}
+
+static void vttm_fault_read_ring(struct vttm_device *vdev)
+{
+	u32 put = vttm_read(vdev, VTTM_REG_FAULT_RING_PUT);
+	u32 get = vdev->fault_get;
+	u32 lost;
+
+	/* A device that is gone reads as all ones. */
+	if (put - get > VTTM_FAULT_RECORDS)
+		return;
+	/* PUT is read before the records that it stands for. */
+	dma_rmb();
+	for (; get != put; get++) {
+		const struct vttm_fault_record *rec = &vdev->faults[get % VTTM_FAULT_RECORDS];
+
+		vttm_fault_print(vdev, le32_to_cpu((__force __le32)rec->info),
+				 le64_to_cpu((__force __le64)rec->addr));
+	}
+	WRITE_ONCE(vdev->fault_get, get);
+	vttm_write(vdev, VTTM_REG_FAULT_RING_GET, get);
+
+	lost = vttm_read(vdev, VTTM_REG_FAULT_RING_LOST);
+	if (lost != vdev->fault_lost) {
+		drm_err_ratelimited(&vdev->drm, "%u faults came too fast to be recorded\n",
+				    lost - vdev->fault_lost);
+		vdev->fault_lost = lost;
+	}
+}
+
+/* In the interrupt of the error vector, which is never entered twice. */
+void vttm_fault_process(struct vttm_device *vdev)
+{
+	if (vdev->faults) {
+		vttm_fault_read_ring(vdev);
+		vttm_write(vdev, VTTM_REG_FAULT_STATUS, VTTM_FAULT_STATUS_VALID);
+	} else if (vttm_read(vdev, VTTM_REG_FAULT_STATUS) & VTTM_FAULT_STATUS_VALID) {
+		u32 info = vttm_read(vdev, VTTM_REG_FAULT_INFO);
+		u64 addr = vttm_read64(vdev, VTTM_REG_FAULT_ADDR_LO);
+
+		vttm_write(vdev, VTTM_REG_FAULT_STATUS, VTTM_FAULT_STATUS_VALID);
+		vttm_fault_print(vdev, info, addr);
+	}
+}
+
+/* The last faults, oldest first. */
+int vttm_faults_show(struct seq_file *m, void *unused)
+{
+	struct vttm_device *vdev = m->private;
+	u32 get = READ_ONCE(vdev->fault_get);
+	u32 n = get - min(get, VTTM_FAULT_RECORDS);
+
+	if (!vdev->faults)
+		return 0;
+	for (; n != get; n++) {
+		struct vttm_fault_record rec = vdev->faults[n % VTTM_FAULT_RECORDS];
+		u32 info = le32_to_cpu((__force __le32)rec.info);
+
+		/* Overwritten by a newer one. */
+		if (le32_to_cpu((__force __le32)rec.number) != n)
+			continue;
+		seq_printf(m, "%u %llu engine %u vm %u %s 0x%llx reason %u fence %llu\n", n,
+			   le64_to_cpu((__force __le64)rec.time_ns), VTTM_FAULT_INFO_ENGINE(info),
+			   VTTM_FAULT_INFO_VM(info),
+			   info & VTTM_FAULT_INFO_WRITE ? "write" : "read",
+			   le64_to_cpu((__force __le64)rec.addr), VTTM_FAULT_INFO_REASON(info),
+			   le64_to_cpu((__force __le64)rec.last_fence));
+	}
+	return 0;
+}
