@@ -85,9 +85,11 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
     oracle::Policy p = oracle::Policy::for_backup(backup);
     p.min_swapped_share = config.swapped_share;
     p.max_second_copies = 0;
-    // A share of a handful of pages would prove nothing.
-    p.min_known_pages = gtt_pages / 4;
+    // A share of a handful of pages would prove nothing. Copies that leave memory one by one, as without huge pages, are
+    // not there in great numbers at any one time.
+    p.min_known_pages = gtt_pages / 8;
     if (backup == "insert" || backup == "swapcache") {
+        p.min_known_pages = gtt_pages / 4;
         p.min_unchanged = config.min_unchanged;
         p.min_huge_unsplit_share = config.min_unsplit;
     }

@@ -30,6 +30,7 @@ TEST(PolicyFor, TakesTheScenariosLimits) {
     EXPECT_FALSE(copy.min_unchanged) << "copy moves pages by nature";
     EXPECT_FALSE(copy.min_huge_unsplit_share);
     EXPECT_TRUE(copy.max_unchanged) << "so that the measurement can fail";
+    EXPECT_EQ(copy.min_known_pages, 125u) << "it has few of them there at a time";
     EXPECT_THAT(copy.must_grow, Contains("copied_pages"));
     EXPECT_THAT(copy.must_not_grow, Contains("inserted_pages"));
     EXPECT_TRUE(insert.need_device && insert.need_cpu && insert.need_host);
