@@ -156,7 +156,7 @@ static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(52));
 	if (ret)
 		return ret;
 	dma_set_max_seg_size(&pdev->dev, SZ_1G);
@@ -225,7 +225,8 @@ static void vttm_stop(struct pci_dev *pdev)
 
 	drm_dev_unplug(&vdev->drm);
 	vttm_sched_quiesce(vdev);
-	vttm_write(vdev, VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
+	/* Rings and fault ring are freed next. */
+	vttm_hw_reset(vdev);
 	pci_clear_master(pdev);
 }
 

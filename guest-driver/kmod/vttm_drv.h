@@ -142,6 +142,7 @@ static inline void vttm_write64(struct vttm_device *vdev, u32 reg, u64 val)
 
 /* vttm_hw.c */
 int vttm_hw_init(struct vttm_device *vdev);
+int vttm_hw_reset(struct vttm_device *vdev);
 int vttm_hw_irq_init(struct vttm_device *vdev);
 void vttm_hw_kill(struct vttm_device *vdev, const char *why);
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages);

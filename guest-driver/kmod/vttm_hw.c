@@ -47,31 +47,39 @@ static int vttm_hw_identify(struct vttm_device *vdev)
 	return 0;
 }
 
-/* Checks that this is a device we know and brings it to its state after power-on. */
-int vttm_hw_init(struct vttm_device *vdev)
+/* Resets the device; when it is done, nothing of before reaches memory any more. */
+int vttm_hw_reset(struct vttm_device *vdev)
 {
 	u32 status;
 	int ret;
-
-	ret = vttm_hw_identify(vdev);
-	if (ret)
-		return ret;
 
 	vttm_write(vdev, VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
 	ret = readl_poll_timeout(vdev->regs + VTTM_REG_DEV_STATUS, status,
 				 !(status & VTTM_DEV_STATUS_RESETTING), 10,
 				 VTTM_RESET_TIMEOUT_US);
-	if (ret) {
+	if (ret)
 		dev_err(vdev->drm.dev, "device does not come out of reset\n");
+	return ret;
+}
+
+/* Checks that this is a device we know and brings it to its state after power-on. */
+int vttm_hw_init(struct vttm_device *vdev)
+{
+	int ret;
+
+	ret = vttm_hw_identify(vdev);
+	if (ret)
 		return ret;
-	}
+	ret = vttm_hw_reset(vdev);
+	if (ret)
+		return ret;
 	vdev->tlb_issued = vttm_read(vdev, VTTM_REG_TLB_INV_DONE);
 	return 0;
 }
 
 /*
- * The device does not obey any more. Bus mastering goes off, so that it cannot touch memory that is
- * freed from now on; every job fails.
+ * The device does not obey any more. Bus mastering goes off, so that it begins no access to memory
+ * that is freed from now on (one that is under way cannot be waited for); every job fails.
  */
 void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 {
