@@ -202,6 +202,13 @@ static struct vttm_pt *vttm_pt_directory(struct vttm_pt *root, u64 va)
 	return pt;
 }
 
+/* The table of level 0 for @va, and the directory @pt whose entry leads to it; NULL without one. */
+static struct vttm_pt *vttm_pt_table(struct vttm_vm *vm, u64 va, struct vttm_pt **pt)
+{
+	*pt = vttm_pt_directory(vm->root, va);
+	return *pt ? READ_ONCE((*pt)->children[VTTM_PT_INDEX(va, 1)]) : NULL;
+}
+
 static u64 vttm_pt_read(struct vttm_pt *pt, unsigned int index)
 {
 	return le64_to_cpu(READ_ONCE(pt->entries[index]));
@@ -265,9 +272,9 @@ void vttm_pt_fill(struct vttm_vm *vm, u64 va, u32 pages, u64 entry)
 	u32 n;
 
 	for (; pages; pages -= n, va += n * VTTM_PAGE_SIZE, entry += n * VTTM_PAGE_SIZE) {
-		struct vttm_pt *pt = vttm_pt_directory(vm->root, va);
+		struct vttm_pt *pt;
+		struct vttm_pt *table = vttm_pt_table(vm, va, &pt);
 		unsigned int i = VTTM_PT_INDEX(va, 1);
-		struct vttm_pt *table = pt ? READ_ONCE(pt->children[i]) : NULL;
 
 		n = vttm_pt_part(va, pages);
 		if (WARN_ON_ONCE(!table))
@@ -292,9 +299,9 @@ void vttm_pt_clear(struct vttm_vm *vm, u64 va, u32 pages)
 	u32 n;
 
 	for (; pages; pages -= n, va += n * VTTM_PAGE_SIZE) {
-		struct vttm_pt *pt = vttm_pt_directory(vm->root, va);
+		struct vttm_pt *pt;
+		struct vttm_pt *table = vttm_pt_table(vm, va, &pt);
 		unsigned int i = VTTM_PT_INDEX(va, 1);
-		struct vttm_pt *table = pt ? READ_ONCE(pt->children[i]) : NULL;
 
 		n = vttm_pt_part(va, pages);
 		if (WARN_ON_ONCE(!table))

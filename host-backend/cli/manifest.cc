@@ -23,7 +23,7 @@ std::filesystem::path file(const nlohmann::json& j, const char* key,
     std::filesystem::path p = text(j, key, from);
     if (!std::filesystem::is_regular_file(p))
         throw ManifestError(fmt::format("{}: \"{}\" names {}, which is not there; run ./vttm build",
-                                             from.string(), key, p.string()));
+                                        from.string(), key, p.string()));
     return p;
 }
 
