@@ -5,7 +5,7 @@
  * A packet is a header dword and its operands, all little-endian 32-bit words, and may wrap at the
  * end of the ring. The device copies a packet out of the ring once, then validates the copy.
  *
- * Addresses in COPY, FILL and STAMP_* are in the space that the header's flags name:
+ * Addresses in packets (FENCE's aside) are in the space that the header's flags name:
  * virtual in the engine's current VM (SET_VM), or physical in VRAM, or a bus address. Physical
  * spaces are for the kernel: a driver must refuse them in packets that come from user space.
  *
@@ -33,12 +33,17 @@ enum vttm_opcode {
 	VTTM_OP_FENCE = 0x02,        /* struct vttm_pkt_fence */
 	VTTM_OP_COPY = 0x10,         /* struct vttm_pkt_copy */
 	VTTM_OP_FILL = 0x11,         /* struct vttm_pkt_fill */
+	VTTM_OP_COPY_2D = 0x12,      /* struct vttm_pkt_copy_2d; since ABI 1.2: VTTM_FEATURE_COPY_2D */
+	VTTM_OP_FILL_2D = 0x13,      /* struct vttm_pkt_fill_2d; likewise */
+	VTTM_OP_SCATTER = 0x14,      /* struct vttm_pkt_sg; VTTM_FEATURE_COPY_SG */
+	VTTM_OP_GATHER = 0x15,       /* struct vttm_pkt_sg; likewise */
 	VTTM_OP_STAMP_WRITE = 0x20,  /* struct vttm_pkt_stamp */
 	VTTM_OP_STAMP_VERIFY = 0x21, /* struct vttm_pkt_stamp */
+	VTTM_OP_HASH = 0x22,         /* struct vttm_pkt_hash; VTTM_FEATURE_HASH */
 };
 #define VTTM_PKT_MAX_DWORDS 1024u
 
-/* Flags: space of the destination (only address of FILL and STAMP_*) and of the source. */
+/* Flags: space of the destination (or of the only address) and of the source. */
 #define VTTM_SPACE_VM 0u
 #define VTTM_SPACE_VRAM 1u
 #define VTTM_SPACE_SYSTEM 2u
@@ -47,6 +52,9 @@ enum vttm_opcode {
 #define VTTM_PKT_DST_OF(flags) ((flags) & 3u)
 #define VTTM_PKT_SRC_OF(flags) (((flags) >> 2) & 3u)
 #define VTTM_PKT_FLAG_IRQ (1u << 4) /* FENCE: raise the engine's vector after the writeback */
+/* SCATTER, GATHER: space of the list. */
+#define VTTM_PKT_LIST(space) ((space) << 4)
+#define VTTM_PKT_LIST_OF(flags) (((flags) >> 4) & 3u)
 
 /*
  * Makes @vm (below VTTM_MAX_VMS) current for the packets behind it. Privileged. After a reset of
@@ -96,6 +104,57 @@ struct vttm_pkt_fill {
 };
 
 /*
+ * Copies a rectangle: @height rows of @width bytes, row i from @src + i * @src_pitch to
+ * @dst + i * @dst_pitch, rows in ascending order. @width and @height are at least 1 and
+ * @width * @height at most 2^32; each pitch is at least @width. Any alignment.
+ * The extent of a side, (height - 1) * pitch + width bytes from its address, must lie in its space.
+ * If both spaces agree, no byte may belong to both rectangles: the extents are apart, or the pitches
+ * are equal and the rows miss each other (two windows of one surface). All else is BAD_PACKET.
+ */
+struct vttm_pkt_copy_2d {
+	uint32_t hdr;
+	uint32_t dst_lo, dst_hi;
+	uint32_t src_lo, src_hi;
+	uint32_t dst_pitch, src_pitch; /* bytes from row to row */
+	uint32_t width;                /* bytes */
+	uint32_t height;               /* rows */
+};
+
+/* Fills a rectangle with @value; address, @pitch and @width are multiples of 4; else as above. */
+struct vttm_pkt_fill_2d {
+	uint32_t hdr;
+	uint32_t dst_lo, dst_hi;
+	uint32_t pitch;
+	uint32_t width;
+	uint32_t height;
+	uint32_t value;
+};
+
+/*
+ * SCATTER: copies from @addr on to the pieces of a list, in its order. GATHER: copies the pieces to
+ * @addr on. Flags: VTTM_PKT_DST and _SRC name the spaces of what is written and read, of SCATTER
+ * the pieces' and @addr's, of GATHER @addr's and the pieces'; VTTM_PKT_LIST that of the list.
+ * The list is @count (1 .. VTTM_SG_MAX) struct vttm_sg_entry at @list (16-byte aligned). It is read
+ * once and whole, then checked, then nothing of it is read again; before that nothing is written.
+ * The sum of the lengths is 1 .. 2^32. Every piece, and the range of that sum at @addr, must lie in
+ * its space; if both spaces agree, no piece may overlap the range. Pieces may overlap each other:
+ * of what SCATTER writes the later one stays.
+ */
+struct vttm_pkt_sg {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t list_lo, list_hi;
+	uint32_t count;
+};
+
+struct vttm_sg_entry {
+	uint64_t addr;
+	uint32_t len;  /* bytes, not 0 */
+	uint32_t rsvd; /* 0 */
+};
+#define VTTM_SG_MAX 4096u
+
+/*
  * STAMP_WRITE: stamps @npages (1 .. 2^20) pages from @va (page aligned) as pages
  * @page .. @page + npages - 1 of @buffer in @generation under @key (vttm_stamp.h). @buffer and
  * @generation are not 0, @page + npages - 1 does not wrap.
@@ -121,6 +180,24 @@ struct vttm_stamp_result {
 	uint64_t bad;
 	uint64_t first_bad_page; /* page index in the buffer; valid if bad != 0 */
 	uint32_t by_class[8];    /* bad pages by class; [0] (good) stays 0 */
+};
+
+/*
+ * Hashes @len bytes (1 .. 2^32, any alignment) at @addr with XXH64 (the algorithm of that name of
+ * the xxHash specification; Linux: xxh64()) under the seed @seed, and writes struct vttm_hash_result to
+ * @result, an address in the space of VTTM_PKT_SRC (16-byte aligned), once all was read.
+ */
+struct vttm_pkt_hash {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t len_lo, len_hi;
+	uint32_t seed_lo, seed_hi;
+	uint32_t result_lo, result_hi;
+};
+
+struct vttm_hash_result {
+	uint64_t hash;
+	uint64_t bytes; /* @len */
 };
 
 VTTM_ASSERT_SIZE(vttm_pkt_set_vm, 8);
@@ -176,5 +253,53 @@ VTTM_ASSERT_OFFSET(vttm_stamp_result, good, 8);
 VTTM_ASSERT_OFFSET(vttm_stamp_result, bad, 16);
 VTTM_ASSERT_OFFSET(vttm_stamp_result, first_bad_page, 24);
 VTTM_ASSERT_OFFSET(vttm_stamp_result, by_class, 32);
+
+VTTM_ASSERT_SIZE(vttm_pkt_copy_2d, 36);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, dst_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, dst_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, src_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, src_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, dst_pitch, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, src_pitch, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, width, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_copy_2d, height, 32);
+
+VTTM_ASSERT_SIZE(vttm_pkt_fill_2d, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, dst_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, dst_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, pitch, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, width, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, height, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_fill_2d, value, 24);
+
+VTTM_ASSERT_SIZE(vttm_pkt_sg, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, list_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, list_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_sg, count, 20);
+
+VTTM_ASSERT_SIZE(vttm_sg_entry, 16);
+VTTM_ASSERT_OFFSET(vttm_sg_entry, addr, 0);
+VTTM_ASSERT_OFFSET(vttm_sg_entry, len, 8);
+VTTM_ASSERT_OFFSET(vttm_sg_entry, rsvd, 12);
+
+VTTM_ASSERT_SIZE(vttm_pkt_hash, 36);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, len_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, len_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, seed_lo, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, seed_hi, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, result_lo, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_hash, result_hi, 32);
+
+VTTM_ASSERT_SIZE(vttm_hash_result, 16);
+VTTM_ASSERT_OFFSET(vttm_hash_result, hash, 0);
+VTTM_ASSERT_OFFSET(vttm_hash_result, bytes, 8);
 
 #endif /* VTTM_PACKETS_H */

@@ -32,7 +32,7 @@
 #define VTTM_MAGIC 0x4d545456u /* "VTTM" */
 #define VTTM_REG_ABI 0x0004u   /* RO: major << 16 | minor; a driver refuses an unknown major */
 #define VTTM_ABI_MAJOR 1u
-#define VTTM_ABI_MINOR 1u
+#define VTTM_ABI_MINOR 2u
 #define VTTM_REG_FEATURES_LO 0x0008u /* RO: VTTM_FEATURE_* */
 #define VTTM_REG_FEATURES_HI 0x000cu
 #define VTTM_FEATURE_STALE_DETECT (1u << 0) /* stale TLB use is detected and counted */
@@ -42,6 +42,9 @@
 #define VTTM_FEATURE_WALK_CACHE (1u << 4)   /* upper entries are cached until invalidated */
 #define VTTM_FEATURE_FAULT_RING (1u << 5)   /* VTTM_REG_FAULT_RING_* */
 #define VTTM_FEATURE_FAULT_RETRY (1u << 6)  /* VTTM_REG_VM_MODE, VTTM_ENG_ANSWER */
+#define VTTM_FEATURE_COPY_2D (1u << 7)      /* COPY_2D, FILL_2D; since ABI 1.2 as all that follow */
+#define VTTM_FEATURE_COPY_SG (1u << 8)      /* SCATTER, GATHER */
+#define VTTM_FEATURE_HASH (1u << 9)         /* HASH */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -196,8 +199,8 @@ enum vttm_fault_reason {
 #define VTTM_ENG_STALL_MAX 0xffffffu
 
 enum vttm_engine_class {
-	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL */
-	VTTM_CLASS_STAMP = 2, /* NOP, SET_VM, FENCE, STAMP_WRITE, STAMP_VERIFY */
+	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL, COPY_2D, FILL_2D, SCATTER, GATHER */
+	VTTM_CLASS_STAMP = 2, /* NOP, SET_VM, FENCE, STAMP_WRITE, STAMP_VERIFY, HASH */
 };
 
 #define VTTM_RING_MIN_SIZE 0x1000u

@@ -2,6 +2,7 @@
 #include "host-backend/model/access.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "protocol/vttm_packets.h"
 
@@ -33,6 +34,32 @@ void Cursor::start(const Range& range, uint32_t vm, bool write) {
     pos_ = range.addr;
     left_ = range.len;
     fault_ = Fault();
+}
+
+// Where the tables are mapped stays known to the walker until the chunk ends.
+void Cursor::go_to(uint64_t addr, uint64_t len) {
+    unmap();
+    run_left_ = 0;
+    ahead_.reset();
+    pos_ = addr;
+    left_ = len;
+}
+
+Fault Cursor::write_once(const Range& range, uint32_t vm, const void* bytes) {
+    Fault fault;
+    start(range, vm, true);
+    begin_chunk(range.len);
+    const auto to = piece();
+    if (!to) {
+        fault = fault_;
+    } else if (to->len < range.len) {
+        fault = fault_here(VTTM_FAULT_BUS);
+    } else {
+        std::memcpy(to->ptr, bytes, range.len);
+        advance(range.len);
+    }
+    end_chunk();
+    return fault;
 }
 
 void Cursor::begin_chunk(uint64_t bytes) { chunk_left_ = std::min(bytes, left_); }

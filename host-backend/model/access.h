@@ -53,6 +53,11 @@ public:
     void start(const Range& range, uint32_t vm, bool write);
     uint64_t left() const { return left_; }
 
+    // Goes on at another range of the same space, which was checked too; may be within a chunk.
+    void go_to(uint64_t addr, uint64_t len);
+    // Writes @range.len bytes (a few, within one page) at once; for small results.
+    Fault write_once(const Range& range, uint32_t vm, const void* bytes);
+
     void begin_chunk(uint64_t bytes);
     // What can be accessed at the current address, at least 1 byte and never beyond the chunk;
     // empty on a fault.

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// COPY and FILL.
+// The packets of the copy engine: walks the segments of a CopyJob.
 #include <algorithm>
 #include <cstring>
 
-#include "host-backend/model/executor.h"
+#include "host-backend/model/copy_job.h"
 
 namespace vttm::model {
 
 namespace {
 
-constexpr uint64_t kMaxLen = 1ull << 32;
-
-bool overlap(const Range& a, const Range& b) {
-    if (a.space != b.space) return false;
-    return a.addr < b.addr ? b.addr - a.addr < a.len : a.addr - b.addr < b.len;
-}
+// Most segments of a step: one of a single byte costs two translations.
+constexpr unsigned kMaxSegments = 512;
 
 class CopyExecutor final : public Executor {
 public:
@@ -24,89 +20,96 @@ public:
           dst_(ctx.bus, ctx.mmu, ctx.roots, ctx.stale) {}
 
     Fault begin(const Packet& packet) override {
-        return packet.op() == VTTM_OP_COPY ? begin_copy(packet) : begin_fill(packet);
+        if (Fault fault = job_.begin(ctx_, packet)) return fault;
+        const Range list = job_.list();
+        loading_ = list.len;
+        list_len_ = list.len;
+        src_.start(loading_ ? list : Range{job_.src_space(), 0, 0}, ctx_.vm, false);
+        dst_.start({job_.dst_space(), 0, 0}, ctx_.vm, true);
+        return {};
     }
 
     Step step() override {
-        const uint64_t chunk = std::min(kChunkBytes, dst_.left());
         Step result;
-
-        dst_.begin_chunk(chunk);
-        if (filling_) {
-            result.fault = fill(chunk, result.bytes);
-        } else {
-            src_.begin_chunk(chunk);
-            result.fault = copy(chunk, result.bytes);
-            src_.end_chunk();
+        if (loading_) {
+            result.fault = load_list();
+            return result;
         }
+        unsigned segments = 0;
+        while (!result.fault && result.bytes < kChunkBytes) {
+            if (!dst_.left()) {
+                CopyJob::Segment s;
+                if (segments++ == kMaxSegments) break;
+                if (!job_.next(s)) break;
+                dst_.go_to(s.dst, s.len);
+                if (!job_.fills()) src_.go_to(s.src, s.len);
+            }
+            const uint64_t n = std::min(kChunkBytes - result.bytes, dst_.left());
+            dst_.begin_chunk(n);
+            if (job_.fills()) {
+                result.fault = fill(n, result.bytes);
+            } else {
+                src_.begin_chunk(n);
+                result.fault = copy(n, result.bytes);
+            }
+        }
+        src_.end_chunk();
         dst_.end_chunk();
-        result.done = !dst_.left();
+        result.done = !result.fault && !dst_.left() && job_.at_end();
         return result;
     }
 
     PageIdentity identify(uint64_t) const override { return {}; }
 
 private:
-    Fault begin_copy(const Packet& packet) {
-        const auto p = packet.as<vttm_pkt_copy>();
-        const uint64_t len = join64(p.len_lo, p.len_hi);
-        const Range dst{VTTM_PKT_DST_OF(packet.flags()), join64(p.dst_lo, p.dst_hi), len};
-        const Range src{VTTM_PKT_SRC_OF(packet.flags()), join64(p.src_lo, p.src_hi), len};
-
-        if (len == 0 || len > kMaxLen || overlap(dst, src))
-            return operand_fault(ctx_, packet, VTTM_FAULT_BAD_PACKET, 0, false);
-        if (auto reason = check_range(ctx_.bus, dst))
-            return operand_fault(ctx_, packet, reason, dst.addr, true);
-        if (auto reason = check_range(ctx_.bus, src))
-            return operand_fault(ctx_, packet, reason, src.addr, false);
-        filling_ = false;
-        dst_.start(dst, ctx_.vm, true);
-        src_.start(src, ctx_.vm, false);
-        return {};
+    // Copies the list of pieces here; nothing of it is read again.
+    Fault load_list() {
+        Fault fault;
+        src_.begin_chunk(src_.left());
+        while (!fault && src_.left()) {
+            if (const auto from = src_.piece()) {
+                std::memcpy(job_.list_bytes() + (list_len_ - src_.left()), from->ptr, from->len);
+                src_.advance(from->len);
+            } else {
+                fault = src_.fault();
+            }
+        }
+        src_.end_chunk();
+        if (fault) return fault;
+        loading_ = false;
+        src_.start({job_.src_space(), 0, 0}, ctx_.vm, false);
+        return job_.check_list(ctx_);
     }
 
-    Fault begin_fill(const Packet& packet) {
-        const auto p = packet.as<vttm_pkt_fill>();
-        const Range dst{VTTM_PKT_DST_OF(packet.flags()), join64(p.dst_lo, p.dst_hi),
-                        join64(p.len_lo, p.len_hi)};
-
-        if (dst.len == 0 || dst.len > kMaxLen || dst.len % 4 || dst.addr % 4)
-            return operand_fault(ctx_, packet, VTTM_FAULT_BAD_PACKET, 0, false);
-        if (auto reason = check_range(ctx_.bus, dst))
-            return operand_fault(ctx_, packet, reason, dst.addr, true);
-        filling_ = true;
-        value_ = p.value;
-        dst_.start(dst, ctx_.vm, true);
-        return {};
-    }
-
-    Fault copy(uint64_t chunk, uint64_t& bytes) {
-        while (bytes < chunk) {
+    Fault copy(uint64_t n, uint64_t& bytes) {
+        while (n) {
             const auto from = src_.piece();
             if (!from) return src_.fault();
             const auto to = dst_.piece();
             if (!to) return dst_.fault();
-            const uint64_t n = std::min(from->len, to->len);
+            const uint64_t len = std::min(from->len, to->len);
             // Two virtual ranges may lead to the same page: then the bytes are the driver's
             // problem, but the copy itself must stay defined.
-            std::memmove(to->ptr, from->ptr, n);
-            src_.advance(n);
-            dst_.advance(n);
-            bytes += n;
+            std::memmove(to->ptr, from->ptr, len);
+            src_.advance(len);
+            dst_.advance(len);
+            bytes += len;
+            n -= len;
         }
         return {};
     }
 
-    Fault fill(uint64_t chunk, uint64_t& bytes) {
-        while (bytes < chunk) {
+    Fault fill(uint64_t n, uint64_t& bytes) {
+        while (n) {
             const auto to = dst_.piece();
             if (!to) return dst_.fault();
             const uint64_t words = to->len / 4;
             if (!words || reinterpret_cast<uintptr_t>(to->ptr) % 4)
                 return dst_.fault_here(VTTM_FAULT_BUS);
-            std::fill_n(reinterpret_cast<uint32_t*>(to->ptr), words, value_);
+            std::fill_n(reinterpret_cast<uint32_t*>(to->ptr), words, job_.value());
             dst_.advance(words * 4);
             bytes += words * 4;
+            n -= words * 4;
         }
         return {};
     }
@@ -114,8 +117,9 @@ private:
     ExecContext& ctx_;
     Cursor src_;
     Cursor dst_;
-    bool filling_ = false;
-    uint32_t value_ = 0;
+    CopyJob job_;
+    bool loading_ = false;  // src_ is at the list of pieces
+    uint64_t list_len_ = 0;
 };
 
 }  // namespace

@@ -41,7 +41,9 @@ Engine::Engine(const EngineShared& shared, unsigned index, vttm_engine_class cls
       mmu_(shared.bus, tlb_entries),
       witness_(shared.bus),
       ctx_{shared.bus, shared.roots, shared.clock, mmu_, witness_, *this, index, kNoVm},
-      exec_(cls == VTTM_CLASS_COPY ? make_copy_executor(ctx_) : make_stamp_executor(ctx_)) {
+      class_exec_(cls == VTTM_CLASS_COPY ? make_copy_executor(ctx_) : make_stamp_executor(ctx_)),
+      hash_exec_(cls == VTTM_CLASS_STAMP ? make_hash_executor(ctx_) : nullptr),
+      exec_(class_exec_.get()) {
     invalidations_.reserve(kMaxInvalidations);
     SignalsBlocked blocked;
     worker_ = std::thread([this] { run(); });
@@ -250,6 +252,7 @@ void Engine::dispatch() {
             fence();
             break;
         default:
+            exec_ = (op == VTTM_OP_HASH ? hash_exec_ : class_exec_).get();
             if (Fault fault = exec_->begin(packet_))
                 fail_packet(fault);
             else

@@ -126,7 +126,9 @@ private:
     Mmu mmu_;
     WitnessLog witness_;
     ExecContext ctx_;
-    std::unique_ptr<Executor> exec_;
+    std::unique_ptr<Executor> class_exec_;  // all packets of the class but HASH
+    std::unique_ptr<Executor> hash_exec_;
+    Executor* exec_;  // that of the packet under way
     bool executing_ = false;  // exec_ has a packet under way
     uint32_t error_ = VTTM_FAULT_NONE;  // first since the last FENCE; set: skipping
     Packet packet_;

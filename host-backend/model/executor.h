@@ -65,11 +65,12 @@ public:
 
 std::unique_ptr<Executor> make_copy_executor(ExecContext& ctx);
 std::unique_ptr<Executor> make_stamp_executor(ExecContext& ctx);
+std::unique_ptr<Executor> make_hash_executor(ExecContext& ctx);
 
-// A fault of @packet's operands.
-inline Fault operand_fault(const ExecContext& ctx, const Packet& packet, vttm_fault_reason reason,
+// A fault of the operands of the packet at @packet_addr.
+inline Fault operand_fault(const ExecContext& ctx, uint64_t packet_addr, vttm_fault_reason reason,
                            uint64_t addr, bool write) {
-    if (reason == VTTM_FAULT_BAD_PACKET) return {reason, packet.bus_addr, false, ctx.vm};
+    if (reason == VTTM_FAULT_BAD_PACKET) return {reason, packet_addr, false, ctx.vm};
     return {reason, addr, write, ctx.vm};
 }
 

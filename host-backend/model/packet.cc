@@ -25,6 +25,15 @@ bool framing_ok(vttm_engine_class cls, uint32_t header) {
             return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_copy>();
         case VTTM_OP_FILL:
             return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_fill>();
+        case VTTM_OP_COPY_2D:
+            return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_copy_2d>();
+        case VTTM_OP_FILL_2D:
+            return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_fill_2d>();
+        case VTTM_OP_SCATTER:
+        case VTTM_OP_GATHER:
+            return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_sg>();
+        case VTTM_OP_HASH:
+            return cls == VTTM_CLASS_STAMP && n == dwords_of<vttm_pkt_hash>();
         case VTTM_OP_STAMP_WRITE:
         case VTTM_OP_STAMP_VERIFY:
             return cls == VTTM_CLASS_STAMP && n == dwords_of<vttm_pkt_stamp>();
@@ -43,6 +52,10 @@ bool flags_ok(uint32_t header) {
             known = VTTM_PKT_FLAG_IRQ;
             break;
         case VTTM_OP_SET_VM:
+            break;
+        case VTTM_OP_SCATTER:
+        case VTTM_OP_GATHER:
+            known = kSpaces | VTTM_PKT_LIST(3u);
             break;
         default:
             known = kSpaces;

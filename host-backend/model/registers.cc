@@ -12,7 +12,8 @@ constexpr uint64_t kHiMask = ~kLoMask;
 constexpr uint32_t kVmRootsEnd = VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS);
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
-                               VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY;
+                               VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
+                               VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH;
 
 struct EngineReg {
     unsigned engine;

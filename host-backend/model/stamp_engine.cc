@@ -58,15 +58,15 @@ Fault StampExecutor::begin(const Packet& packet) {
 
     if (p.npages == 0 || p.npages > kMaxPages || pages.addr % VTTM_PAGE_SIZE || p.buffer == 0 ||
         p.generation == 0 || page > UINT64_MAX - (p.npages - 1))
-        return operand_fault(ctx_, packet, VTTM_FAULT_BAD_PACKET, 0, false);
+        return operand_fault(ctx_, packet.bus_addr, VTTM_FAULT_BAD_PACKET, 0, false);
     if (auto reason = check_range(ctx_.bus, pages))
-        return operand_fault(ctx_, packet, reason, pages.addr, !verify);
+        return operand_fault(ctx_, packet.bus_addr, reason, pages.addr, !verify);
     if (verify) {
         if (result.addr % kResultAlign ||
             result.addr % VTTM_PAGE_SIZE > VTTM_PAGE_SIZE - sizeof(vttm_stamp_result))
-            return operand_fault(ctx_, packet, VTTM_FAULT_BAD_PACKET, 0, false);
+            return operand_fault(ctx_, packet.bus_addr, VTTM_FAULT_BAD_PACKET, 0, false);
         if (auto reason = check_range(ctx_.bus, result))
-            return operand_fault(ctx_, packet, reason, result.addr, true);
+            return operand_fault(ctx_, packet.bus_addr, reason, result.addr, true);
     }
     verify_ = verify;
     va_ = pages.addr;
@@ -155,20 +155,7 @@ vttm_stamp_class StampExecutor::verify_page(const uint8_t* page) {
 
 Fault StampExecutor::write_result() {
     at_result_ = true;
-    out_.start(result_range_, ctx_.vm, true);
-    out_.begin_chunk(sizeof(result_));
-    const auto piece = out_.piece();
-    Fault fault;
-    if (!piece) {
-        fault = out_.fault();
-    } else if (piece->len < sizeof(result_)) {
-        fault = out_.fault_here(VTTM_FAULT_BUS);
-    } else {
-        std::memcpy(piece->ptr, &result_, sizeof(result_));
-        out_.advance(sizeof(result_));
-    }
-    out_.end_chunk();
-    return fault;
+    return out_.write_once(result_range_, ctx_.vm, &result_);
 }
 
 }  // namespace

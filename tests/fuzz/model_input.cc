@@ -21,6 +21,7 @@ constexpr uint64_t kRam = 1 << 20;
 constexpr uint64_t kVram = 2 << 20;
 constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
 constexpr uint64_t kFaultRing = 0x14000;
+constexpr uint64_t kList = 0x15000;
 constexpr uint64_t kTables = 0x20000;  // 16 pages: 4 roots, 4 tables each of levels 2, 1 and 0
 constexpr uint64_t kData = 0x40000;    // pages that the leaves start with
 constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
@@ -192,7 +193,9 @@ private:
             uint8_t op, dwords, engine;
         } kKinds[] = {{VTTM_OP_NOP, 1, 2},  {VTTM_OP_SET_VM, 2, 2}, {VTTM_OP_FENCE, 5, 2},
                       {VTTM_OP_COPY, 7, 0}, {VTTM_OP_FILL, 6, 0},   {VTTM_OP_STAMP_WRITE, 12, 1},
-                      {VTTM_OP_STAMP_VERIFY, 12, 1}};
+                      {VTTM_OP_STAMP_VERIFY, 12, 1},
+                      {VTTM_OP_COPY_2D, 9, 0}, {VTTM_OP_FILL_2D, 7, 0}, {VTTM_OP_SCATTER, 6, 0},
+                      {VTTM_OP_GATHER, 6, 0},  {VTTM_OP_HASH, 9, 1}};
         const auto& k = kKinds[in_.u8() % std::size(kKinds)];
         const unsigned e = k.engine < 2 ? k.engine : in_.u8() % 2;
         std::array<uint32_t, 12> w{};
@@ -211,7 +214,7 @@ private:
         if (sane)
             flags = k.op < VTTM_OP_COPY ? 0 : VTTM_PKT_SRC(VTTM_SPACE_VRAM);  // the rest: VM, 0
         else if (odd >= 8)
-            flags &= 0x0f;
+            flags &= k.op == VTTM_OP_SCATTER || k.op == VTTM_OP_GATHER ? 0x3f : 0x0f;
         w[0] = VTTM_PKT_HDR(k.op, flags, k.dwords);
         if (odd == 255) w[0] = in_.u32();
         switch (k.op) {
@@ -243,12 +246,54 @@ private:
                 put64(8, 1);
                 put64(10, address());
                 break;
+            case VTTM_OP_COPY_2D:
+            case VTTM_OP_FILL_2D: {
+                const bool copies = k.op == VTTM_OP_COPY_2D;
+                const size_t i = copies ? 6 : 3;  // of the last pitch
+                put64(1, address());
+                if (copies) put64(3, address());
+                if (copies) w[5] = pitch(sane);
+                w[i] = pitch(sane);
+                w[i + 1] = odd < 16 ? in_.u32() : in_.u8() * 4;
+                w[i + 2] = odd < 32 ? in_.u32() : in_.u8();
+                break;
+            }
+            case VTTM_OP_SCATTER:
+            case VTTM_OP_GATHER:
+                if (sane) flags |= VTTM_PKT_LIST(VTTM_SPACE_SYSTEM);
+                w[0] |= VTTM_PKT_HDR(0, flags, 0);
+                put64(1, address());
+                put64(3, odd < 32 ? in_.address() : kList);
+                w[5] = odd < 16 ? in_.u32() : 1 + in_.u8() % 32;
+                if (odd >= 32) poke_list(w[5], sane);
+                break;
+            case VTTM_OP_HASH:
+                put64(1, address());
+                put64(3, length());
+                put64(5, in_.u8());
+                put64(7, sane ? address() : in_.address());
+                break;
             default:
                 break;
         }
         put(e, w.data(), k.dwords);
         if (frame & 0x30) put_fence(e, frame);
         ring(e, tail_[e]);
+    }
+
+    uint32_t pitch(bool sane) {
+        return sane ? 256 * 4 + in_.u8() * 4 : static_cast<uint32_t>(in_.length());
+    }
+
+    // Pieces for SCATTER and GATHER, some of them wrong.
+    void poke_list(uint32_t count, bool sane) {
+        std::array<vttm_sg_entry, 32> list;
+        for (vttm_sg_entry& e : list) {
+            e.addr = sane ? near_page() : in_.address();
+            e.len = sane ? 1 + in_.u8() * 16 : static_cast<uint32_t>(in_.length());
+            e.rsvd = in_.u8() == 255;
+        }
+        poke(kList, list.data(), std::min<size_t>(count, list.size()) * sizeof(list[0]));
     }
 
     uint64_t table_entry() {

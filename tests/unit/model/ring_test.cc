@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetching packets: wrap, framing errors, halt and reset, rings that are not there.
 #include "tests/unit/model/machine.h"
+#include "tests/unit/model/packets.h"
 
 namespace vttm::model::test {
 namespace {
@@ -88,7 +89,7 @@ TEST_F(Ring, MappingsOfTheRingMayBeShort) {
 }
 
 TEST_F(Ring, UnknownOpcodeHalts) {
-    for (uint32_t op : {0x03u, 0x0fu, 0x12u, 0x22u, 0x7fu, 0xffu}) {
+    for (uint32_t op : {0x0eu, 0x0fu, 0x16u, 0x23u, 0x7fu, 0xffu}) {
         put(0, {VTTM_PKT_HDR(op, 0, 1)});
         expect_halt(0);
     }
@@ -103,12 +104,25 @@ TEST_F(Ring, OpcodeOfAnotherClassHalts) {
     expect_halt(1);
     put_packet(1, fill_packet(VTTM_SPACE_VRAM, 0, 16, 0));
     expect_halt(1);
+    constexpr auto V = VTTM_SPACE_VRAM;
+    put_packet(0, hash(V, 0, 16, 0, V, 0x1000));
+    expect_halt(0);
+    put_packet(1, copy_2d({V, 0, 4}, {V, 0x1000, 4}, 4, 4));
+    expect_halt(1);
+    put_packet(1, fill_2d({V, 0, 4}, 4, 4, 0));
+    expect_halt(1);
+    for (bool scatter : {true, false}) {
+        put_packet(1, sg(scatter, V, 0, V, V, 0x1000, 1));
+        expect_halt(1);
+    }
 }
 
 TEST_F(Ring, WrongLengthHalts) {
     const std::pair<uint32_t, uint32_t> lengths[] = {{VTTM_OP_SET_VM, 2}, {VTTM_OP_FENCE, 5},
                                                      {VTTM_OP_COPY, 7},   {VTTM_OP_FILL, 6},
-                                                     {VTTM_OP_STAMP_WRITE, 12},
+                                                     {VTTM_OP_COPY_2D, 9}, {VTTM_OP_FILL_2D, 7},
+                                                     {VTTM_OP_SCATTER, 6}, {VTTM_OP_GATHER, 6},
+                                                     {VTTM_OP_HASH, 9},    {VTTM_OP_STAMP_WRITE, 12},
                                                      {VTTM_OP_STAMP_VERIFY, 12}};
     for (auto [op, right] : lengths) {
         const unsigned e = op >= VTTM_OP_STAMP_WRITE ? 1 : 0;

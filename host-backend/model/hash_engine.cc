@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// HASH.
+#define XXH_INLINE_ALL  // no library beside the model's own
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "host-backend/model/executor.h"
+
+namespace vttm::model {
+
+namespace {
+
+constexpr uint64_t kMaxLen = 1ull << 32;
+constexpr uint64_t kResultAlign = sizeof(vttm_hash_result);
+
+class HashExecutor final : public Executor {
+public:
+    explicit HashExecutor(ExecContext& ctx)
+        : ctx_(ctx),
+          in_(ctx.bus, ctx.mmu, ctx.roots, ctx.stale),
+          out_(ctx.bus, ctx.mmu, ctx.roots, ctx.stale) {}
+
+    Fault begin(const Packet& packet) override {
+        const auto p = packet.as<vttm_pkt_hash>();
+        const Range in{VTTM_PKT_DST_OF(packet.flags()), join64(p.addr_lo, p.addr_hi),
+                       join64(p.len_lo, p.len_hi)};
+        result_range_ = {VTTM_PKT_SRC_OF(packet.flags()), join64(p.result_lo, p.result_hi),
+                         sizeof(vttm_hash_result)};
+        if (!in.len || in.len > kMaxLen || result_range_.addr % kResultAlign)
+            return operand_fault(ctx_, packet.bus_addr, VTTM_FAULT_BAD_PACKET, 0, false);
+        if (auto reason = check_range(ctx_.bus, in))
+            return operand_fault(ctx_, packet.bus_addr, reason, in.addr, false);
+        if (auto reason = check_range(ctx_.bus, result_range_))
+            return operand_fault(ctx_, packet.bus_addr, reason, result_range_.addr, true);
+        len_ = in.len;
+        XXH64_reset(&state_, join64(p.seed_lo, p.seed_hi));
+        in_.start(in, ctx_.vm, false);
+        return {};
+    }
+
+    Step step() override {
+        const uint64_t chunk = std::min(kChunkBytes, in_.left());
+        Step result;
+
+        in_.begin_chunk(chunk);
+        while (result.bytes < chunk && !result.fault) {
+            if (const auto piece = in_.piece()) {
+                XXH64_update(&state_, piece->ptr, piece->len);
+                result.bytes += piece->len;
+                in_.advance(piece->len);
+            } else {
+                result.fault = in_.fault();
+            }
+        }
+        in_.end_chunk();
+        if (!result.fault && !in_.left()) {
+            const vttm_hash_result value{XXH64_digest(&state_), len_};
+            result.fault = out_.write_once(result_range_, ctx_.vm, &value);
+            result.done = true;
+        }
+        return result;
+    }
+
+    PageIdentity identify(uint64_t) const override { return {}; }
+
+private:
+    ExecContext& ctx_;
+    Cursor in_;
+    Cursor out_;
+    uint64_t len_ = 0;
+    Range result_range_;
+    XXH64_state_t state_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Executor> make_hash_executor(ExecContext& ctx) {
+    return std::make_unique<HashExecutor>(ctx);
+}
+
+}  // namespace vttm::model
