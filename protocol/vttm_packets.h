@@ -31,6 +31,10 @@ enum vttm_opcode {
 	VTTM_OP_NOP = 0x00,          /* any length 1..1024; operands ignored */
 	VTTM_OP_SET_VM = 0x01,       /* struct vttm_pkt_set_vm */
 	VTTM_OP_FENCE = 0x02,        /* struct vttm_pkt_fence */
+	VTTM_OP_TIMESTAMP = 0x03,    /* struct vttm_pkt_timestamp; VTTM_FEATURE_SYNC, like the next 3 */
+	VTTM_OP_SEM_SIGNAL = 0x04,   /* struct vttm_pkt_sem_signal */
+	VTTM_OP_SEM_WAIT = 0x05,     /* struct vttm_pkt_sem_wait */
+	VTTM_OP_COND_SKIP = 0x06,    /* struct vttm_pkt_cond_skip */
 	VTTM_OP_COPY = 0x10,         /* struct vttm_pkt_copy */
 	VTTM_OP_FILL = 0x11,         /* struct vttm_pkt_fill */
 	VTTM_OP_COPY_2D = 0x12,      /* struct vttm_pkt_copy_2d; since ABI 1.2: VTTM_FEATURE_COPY_2D */
@@ -52,6 +56,8 @@ enum vttm_opcode {
 #define VTTM_PKT_DST_OF(flags) ((flags) & 3u)
 #define VTTM_PKT_SRC_OF(flags) (((flags) >> 2) & 3u)
 #define VTTM_PKT_FLAG_IRQ (1u << 4) /* FENCE: raise the engine's vector after the writeback */
+#define VTTM_PKT_FLAG_ADD (1u << 4) /* SEM_SIGNAL: add, do not store */
+#define VTTM_PKT_FLAG_DWORD (1u << 4) /* COND_SKIP: look at 32 bits */
 /* SCATTER, GATHER: space of the list. */
 #define VTTM_PKT_LIST(space) ((space) << 4)
 #define VTTM_PKT_LIST_OF(flags) (((flags) >> 4) & 3u)
@@ -82,6 +88,64 @@ struct vttm_fence_value {
 	uint64_t seq;
 	uint32_t status; /* enum vttm_fault_reason of the first error since the last FENCE, or 0 */
 	uint32_t rsvd;
+};
+
+/*
+ * Writes the device's time (as VTTM_REG_TIMESTAMP) to @addr (8-byte aligned) as one 64-bit store: the
+ * time at which the packet runs, after all effects of earlier packets of the ring.
+ */
+struct vttm_pkt_timestamp {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+};
+
+/*
+ * Stores @value to @addr (8-byte aligned), or with VTTM_PKT_FLAG_ADD adds it modulo 2^64; atomic
+ * towards CPUs and engines. Who sees the value sees all effects of earlier packets of the ring. Rings
+ * that wait look again at once.
+ */
+struct vttm_pkt_sem_signal {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t value_lo, value_hi;
+};
+
+/* How the word in memory compares with the packet's value; numbers have no sign. */
+enum vttm_compare {
+	VTTM_CMP_EQ = 0,
+	VTTM_CMP_NE = 1,
+	VTTM_CMP_GE = 2,
+	VTTM_CMP_GT = 3,
+	VTTM_CMP_LE = 4,
+	VTTM_CMP_LT = 5,
+	VTTM_CMP_SEQ = 6, /* memory - value, as a signed number, is not negative: sequence numbers */
+};
+#define VTTM_CMP_LAST VTTM_CMP_SEQ
+
+/*
+ * Holds the ring until the 64 bits at @addr (8-byte aligned) compare with @value as @compare says.
+ * What later packets do comes after what the writer did before the value.
+ */
+struct vttm_pkt_sem_wait {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t value_lo, value_hi;
+	uint32_t compare; /* enum vttm_compare */
+};
+
+/*
+ * Skips the @skip dwords behind this packet if the 64 bits at @addr (8-byte aligned; with
+ * VTTM_PKT_FLAG_DWORD 32 bits, zero-extended, 4-byte aligned), masked with @mask, compare with
+ * @value as @compare says. What is skipped is not looked at. @skip may reach TAIL (as it was when this
+ * packet was fetched), but not beyond: BAD_PACKET, whatever memory holds.
+ */
+struct vttm_pkt_cond_skip {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t value_lo, value_hi;
+	uint32_t mask_lo, mask_hi;
+	uint32_t compare; /* enum vttm_compare */
+	uint32_t skip;    /* dwords */
 };
 
 /*
@@ -210,6 +274,37 @@ VTTM_ASSERT_OFFSET(vttm_pkt_fence, addr_lo, 4);
 VTTM_ASSERT_OFFSET(vttm_pkt_fence, addr_hi, 8);
 VTTM_ASSERT_OFFSET(vttm_pkt_fence, seq_lo, 12);
 VTTM_ASSERT_OFFSET(vttm_pkt_fence, seq_hi, 16);
+
+VTTM_ASSERT_SIZE(vttm_pkt_timestamp, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_timestamp, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_timestamp, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_timestamp, addr_hi, 8);
+
+VTTM_ASSERT_SIZE(vttm_pkt_sem_signal, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_signal, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_signal, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_signal, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_signal, value_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_signal, value_hi, 16);
+
+VTTM_ASSERT_SIZE(vttm_pkt_sem_wait, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, value_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, value_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_sem_wait, compare, 20);
+
+VTTM_ASSERT_SIZE(vttm_pkt_cond_skip, 36);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, value_lo, 12);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, value_hi, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, mask_lo, 20);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, mask_hi, 24);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, compare, 28);
+VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, skip, 32);
 
 VTTM_ASSERT_SIZE(vttm_fence_value, 16);
 VTTM_ASSERT_OFFSET(vttm_fence_value, seq, 0);

@@ -45,6 +45,7 @@
 #define VTTM_FEATURE_COPY_2D (1u << 7)      /* COPY_2D, FILL_2D; since ABI 1.2 as all that follow */
 #define VTTM_FEATURE_COPY_SG (1u << 8)      /* SCATTER, GATHER */
 #define VTTM_FEATURE_HASH (1u << 9)         /* HASH */
+#define VTTM_FEATURE_SYNC (1u << 10)        /* TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -171,6 +172,8 @@ enum vttm_fault_reason {
 #define VTTM_ENG_STATUS_RESETTING (1u << 2)
 /* Waits at a retryable fault for VTTM_ENG_ANSWER, or RESET; not IDLE. */
 #define VTTM_ENG_STATUS_STALLED (1u << 3)
+/* Holds at a SEM_WAIT and looks for its value; not IDLE. Clear while not ENABLE: it does not look. */
+#define VTTM_ENG_STATUS_WAITING (1u << 4)
 #define VTTM_ENG_CLASS 0x08u            /* RO: enum vttm_engine_class */
 #define VTTM_ENG_RING_BASE_LO 0x10u     /* RW while disabled: bus address; low 12 bits are 0 */
 #define VTTM_ENG_RING_BASE_HI 0x14u
@@ -199,8 +202,9 @@ enum vttm_fault_reason {
 #define VTTM_ENG_STALL_MAX 0xffffffu
 
 enum vttm_engine_class {
-	VTTM_CLASS_COPY = 1,  /* NOP, SET_VM, FENCE, COPY, FILL, COPY_2D, FILL_2D, SCATTER, GATHER */
-	VTTM_CLASS_STAMP = 2, /* NOP, SET_VM, FENCE, STAMP_WRITE, STAMP_VERIFY, HASH */
+	/* Both: NOP, SET_VM, FENCE, TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP. */
+	VTTM_CLASS_COPY = 1,  /* COPY, FILL, COPY_2D, FILL_2D, SCATTER, GATHER */
+	VTTM_CLASS_STAMP = 2, /* STAMP_WRITE, STAMP_VERIFY, HASH */
 };
 
 #define VTTM_RING_MIN_SIZE 0x1000u

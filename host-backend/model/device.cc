@@ -39,7 +39,8 @@ Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void*
       vram_visible_(config.vram_visible),
       fault_ring_(bus_),
       irq_(bus_),
-      shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); }} {
+      shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
+              [this] { look_again(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
     const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
@@ -95,6 +96,11 @@ void Device::pause() {
 
 void Device::resume() {
     for (auto& engine : engines_) engine->resume();
+}
+
+// Memory that was written may be what a ring of any engine waits for.
+void Device::look_again() {
+    for (auto& engine : engines_) engine->look_again();
 }
 
 // --- TLB invalidation ----------------------------------------------------------------------------

@@ -46,6 +46,7 @@ private:
     uint32_t invalidations_done() const;
     bool begin_reset();
     void engine_reset_done();
+    void look_again();
     void bad_access() { bad_accesses_.fetch_add(1, std::memory_order_relaxed); }
 
     const Bus bus_;

@@ -52,7 +52,10 @@ public:
     struct Step {
         Fault fault;        // the packet is over, with this fault
         bool done = false;  // the packet is over
-        uint64_t bytes = 0; // written or verified in this step
+        bool waits = false;      // a condition is not met; look again later
+        bool signalled = false;  // wrote what others may wait for
+        uint32_t skip = 0;       // done, and this many dwords behind it are not to be run
+        uint64_t bytes = 0;      // written or verified in this step
     };
 
     virtual ~Executor() = default;
@@ -66,6 +69,7 @@ public:
 std::unique_ptr<Executor> make_copy_executor(ExecContext& ctx);
 std::unique_ptr<Executor> make_stamp_executor(ExecContext& ctx);
 std::unique_ptr<Executor> make_hash_executor(ExecContext& ctx);
+std::unique_ptr<Executor> make_sync_executor(ExecContext& ctx);
 
 // A fault of the operands of the packet at @packet_addr.
 inline Fault operand_fault(const ExecContext& ctx, uint64_t packet_addr, vttm_fault_reason reason,

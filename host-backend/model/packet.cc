@@ -21,6 +21,14 @@ bool framing_ok(vttm_engine_class cls, uint32_t header) {
             return n == dwords_of<vttm_pkt_set_vm>();
         case VTTM_OP_FENCE:
             return n == dwords_of<vttm_pkt_fence>();
+        case VTTM_OP_TIMESTAMP:
+            return n == dwords_of<vttm_pkt_timestamp>();
+        case VTTM_OP_SEM_SIGNAL:
+            return n == dwords_of<vttm_pkt_sem_signal>();
+        case VTTM_OP_SEM_WAIT:
+            return n == dwords_of<vttm_pkt_sem_wait>();
+        case VTTM_OP_COND_SKIP:
+            return n == dwords_of<vttm_pkt_cond_skip>();
         case VTTM_OP_COPY:
             return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_copy>();
         case VTTM_OP_FILL:
@@ -52,6 +60,16 @@ bool flags_ok(uint32_t header) {
             known = VTTM_PKT_FLAG_IRQ;
             break;
         case VTTM_OP_SET_VM:
+            break;
+        case VTTM_OP_TIMESTAMP:
+        case VTTM_OP_SEM_WAIT:
+            known = VTTM_PKT_DST(3u);
+            break;
+        case VTTM_OP_SEM_SIGNAL:
+            known = VTTM_PKT_DST(3u) | VTTM_PKT_FLAG_ADD;
+            break;
+        case VTTM_OP_COND_SKIP:
+            known = VTTM_PKT_DST(3u) | VTTM_PKT_FLAG_DWORD;
             break;
         case VTTM_OP_SCATTER:
         case VTTM_OP_GATHER:

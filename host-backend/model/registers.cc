@@ -13,7 +13,8 @@ constexpr uint32_t kVmRootsEnd = VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS);
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
-                               VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH;
+                               VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
+                               VTTM_FEATURE_SYNC;
 
 struct EngineReg {
     unsigned engine;
@@ -125,7 +126,7 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
             return fault_ring_.lost();
         default:
             if (is_vm_mode(off)) return roots_.mode((off - VTTM_REG_VM_MODE(0u)) / 4);
-            if (auto r = engine_reg(off)) return engines_[r->engine]->read32(r->off);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->read32(0, r->off);
             return std::nullopt;
     }
 }
@@ -151,7 +152,7 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
         default:
             if (is_vm_root(off) && off % 8 == 0)
                 return roots_.get((off - VTTM_REG_VM_ROOT_LO(0u)) / 8);
-            if (auto r = engine_reg(off)) return engines_[r->engine]->read64(r->off);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->read64(0, r->off);
             return std::nullopt;
     }
 }
@@ -203,7 +204,7 @@ bool Device::write32(uint32_t off, uint32_t val) {
                 roots_.set_mode((off - VTTM_REG_VM_MODE(0u)) / 4, val);
                 return true;
             }
-            if (auto r = engine_reg(off)) return engines_[r->engine]->write32(r->off, val);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->write32(0, r->off, val);
             return false;
     }
 }
@@ -230,7 +231,7 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
                 roots_.set(vm, (roots_.get(vm) & ~mask) | (val & mask));
                 return true;
             }
-            if (auto r = engine_reg(off)) return engines_[r->engine]->write64(r->off, val, mask);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->write64(0, r->off, val, mask);
             return false;
     }
 }

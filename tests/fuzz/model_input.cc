@@ -195,7 +195,9 @@ private:
                       {VTTM_OP_COPY, 7, 0}, {VTTM_OP_FILL, 6, 0},   {VTTM_OP_STAMP_WRITE, 12, 1},
                       {VTTM_OP_STAMP_VERIFY, 12, 1},
                       {VTTM_OP_COPY_2D, 9, 0}, {VTTM_OP_FILL_2D, 7, 0}, {VTTM_OP_SCATTER, 6, 0},
-                      {VTTM_OP_GATHER, 6, 0},  {VTTM_OP_HASH, 9, 1}};
+                      {VTTM_OP_GATHER, 6, 0},  {VTTM_OP_HASH, 9, 1}, {VTTM_OP_TIMESTAMP, 3, 2},
+                      {VTTM_OP_SEM_SIGNAL, 5, 2}, {VTTM_OP_SEM_WAIT, 6, 2},
+                      {VTTM_OP_COND_SKIP, 9, 2}};
         const auto& k = kKinds[in_.u8() % std::size(kKinds)];
         const unsigned e = k.engine < 2 ? k.engine : in_.u8() % 2;
         std::array<uint32_t, 12> w{};
@@ -266,6 +268,17 @@ private:
                 put64(3, odd < 32 ? in_.address() : kList);
                 w[5] = odd < 16 ? in_.u32() : 1 + in_.u8() % 32;
                 if (odd >= 32) poke_list(w[5], sane);
+                break;
+            case VTTM_OP_TIMESTAMP:
+            case VTTM_OP_SEM_SIGNAL:
+            case VTTM_OP_SEM_WAIT:
+            case VTTM_OP_COND_SKIP:
+                // Mostly one of a few words, so that what one signals the other waits for.
+                put64(1, odd < 64 ? in_.address() : in_.u8() % 4 * 8);
+                w[3] = in_.u8() % 4;  // value; 0 for the ring's own sake where there is none
+                w[5] = k.op == VTTM_OP_SEM_WAIT ? in_.u8() % 8 : ~0u;  // compare, mask
+                w[7] = in_.u8() % 8;                                   // compare
+                w[8] = odd < 32 ? in_.u32() : in_.u8() % 16;           // skip
                 break;
             case VTTM_OP_HASH:
                 put64(1, address());

@@ -47,4 +47,30 @@ inline vttm_pkt_hash hash(uint32_t space, uint64_t addr, uint64_t len, uint64_t 
             hi32(result)};
 }
 
+inline vttm_pkt_timestamp timestamp(uint32_t space, uint64_t addr) {
+    return {VTTM_PKT_HDR(VTTM_OP_TIMESTAMP, VTTM_PKT_DST(space), 3), lo32(addr), hi32(addr)};
+}
+
+inline vttm_pkt_sem_signal sem_signal(uint32_t space, uint64_t addr, uint64_t value,
+                                      bool add = false) {
+    return {VTTM_PKT_HDR(VTTM_OP_SEM_SIGNAL,
+                         VTTM_PKT_DST(space) | (add ? VTTM_PKT_FLAG_ADD : 0), 5),
+            lo32(addr), hi32(addr), lo32(value), hi32(value)};
+}
+
+inline vttm_pkt_sem_wait sem_wait(uint32_t space, uint64_t addr, uint64_t value,
+                                  uint32_t compare = VTTM_CMP_GE) {
+    return {VTTM_PKT_HDR(VTTM_OP_SEM_WAIT, VTTM_PKT_DST(space), 6), lo32(addr), hi32(addr),
+            lo32(value), hi32(value), compare};
+}
+
+inline vttm_pkt_cond_skip cond_skip(uint32_t space, uint64_t addr, uint64_t value,
+                                    uint32_t compare, uint32_t skip, uint64_t mask = ~0ull,
+                                    bool dword = false) {
+    return {VTTM_PKT_HDR(VTTM_OP_COND_SKIP,
+                         VTTM_PKT_DST(space) | (dword ? VTTM_PKT_FLAG_DWORD : 0), 9),
+            lo32(addr), hi32(addr), lo32(value), hi32(value), lo32(mask), hi32(mask), compare,
+            skip};
+}
+
 }  // namespace vttm::model::test

@@ -13,7 +13,8 @@ namespace {
 constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LEAVES |
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
-                               VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH;
+                               VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
+                               VTTM_FEATURE_SYNC;
 
 class Registers : public Machine {};
 

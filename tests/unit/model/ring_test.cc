@@ -120,6 +120,8 @@ TEST_F(Ring, OpcodeOfAnotherClassHalts) {
 TEST_F(Ring, WrongLengthHalts) {
     const std::pair<uint32_t, uint32_t> lengths[] = {{VTTM_OP_SET_VM, 2}, {VTTM_OP_FENCE, 5},
                                                      {VTTM_OP_COPY, 7},   {VTTM_OP_FILL, 6},
+                                                     {VTTM_OP_TIMESTAMP, 3}, {VTTM_OP_SEM_SIGNAL, 5},
+                                                     {VTTM_OP_SEM_WAIT, 6}, {VTTM_OP_COND_SKIP, 9},
                                                      {VTTM_OP_COPY_2D, 9}, {VTTM_OP_FILL_2D, 7},
                                                      {VTTM_OP_SCATTER, 6}, {VTTM_OP_GATHER, 6},
                                                      {VTTM_OP_HASH, 9},    {VTTM_OP_STAMP_WRITE, 12},

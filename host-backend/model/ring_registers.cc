@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registers of one engine, and its totals.
+// The registers of one ring, and how the engine reaches them.
 #include "host-backend/model/engine.h"
 
 namespace vttm::model {
 
-std::optional<uint32_t> Engine::read32(uint32_t off) const {
-    std::lock_guard lock(mu_);
+std::optional<uint32_t> RingContext::read32(uint32_t off, bool resetting) const {
     switch (off) {
         case VTTM_ENG_CTRL:
             return enabled_ ? VTTM_ENG_CTRL_ENABLE : 0;
@@ -13,9 +12,10 @@ std::optional<uint32_t> Engine::read32(uint32_t off) const {
             return (ring_.head == ring_.tail && !packet_open_ ? VTTM_ENG_STATUS_IDLE : 0) |
                    (halted_ ? VTTM_ENG_STATUS_HALTED : 0) |
                    (stalled_ && stall_told_ ? VTTM_ENG_STATUS_STALLED : 0) |
-                   (engine_reset_wanted_ || device_reset_wanted_ ? VTTM_ENG_STATUS_RESETTING : 0);
+                   (waiting_ && enabled_ ? VTTM_ENG_STATUS_WAITING : 0) |
+                   (resetting ? VTTM_ENG_STATUS_RESETTING : 0);
         case VTTM_ENG_CLASS:
-            return class_;
+            return core_.cls;
         case VTTM_ENG_RING_SIZE:
             return ring_.size;
         case VTTM_ENG_HEAD:
@@ -27,77 +27,64 @@ std::optional<uint32_t> Engine::read32(uint32_t off) const {
         case VTTM_ENG_ANSWER:
             return 0;
         case VTTM_ENG_PACKETS:
-            return static_cast<uint32_t>(packets_.load() - packets_at_reset_.load());
+            return static_cast<uint32_t>(core_.packets.load() - core_.packets_at_reset.load());
         default:
             return std::nullopt;
     }
 }
 
-std::optional<uint64_t> Engine::read64(uint32_t off) const {
+std::optional<uint64_t> RingContext::read64(uint32_t off) const {
     switch (off) {
-        case VTTM_ENG_RING_BASE_LO: {
-            std::lock_guard lock(mu_);
+        case VTTM_ENG_RING_BASE_LO:
             return ring_.base;
-        }
         case VTTM_ENG_LAST_FENCE_LO:
             return last_fence_.load(std::memory_order_acquire);
         case VTTM_ENG_BYTES_LO:
-            return bytes_.load() - bytes_at_reset_.load();
+            return core_.bytes.load() - core_.bytes_at_reset.load();
         default:
             return std::nullopt;
     }
 }
 
-bool Engine::write32(uint32_t off, uint32_t val) {
-    std::lock_guard lock(mu_);
-    if (engine_reset_wanted_ || device_reset_wanted_) return true;
+bool RingContext::write32(uint32_t off, uint32_t val) {
     switch (off) {
         case VTTM_ENG_CTRL:
             enabled_ = val & VTTM_ENG_CTRL_ENABLE;
-            if (val & VTTM_ENG_CTRL_RESET) {
-                if (busy_)
-                    engine_reset_wanted_ = true;
-                else
-                    apply_engine_reset();
-            }
-            break;
+            look_again_ = true;
+            return true;
         case VTTM_ENG_RING_SIZE:
             if (enabled_ || !ring_size_ok(val)) return false;
             ring_.size = val;
-            break;
+            return true;
         case VTTM_ENG_TAIL:
             ring_.tail = val;
-            break;
+            look_again_ = true;
+            return true;
         case VTTM_ENG_ANSWER: {
             const uint32_t answer = val & 0xffu;
             if (answer != VTTM_ENG_ANSWER_RETRY && answer != VTTM_ENG_ANSWER_FAIL) return false;
-            if (!stalled_ || val >> 8 != stall_) break;
+            if (!stalled_ || val >> 8 != stall_) return true;
             stalled_ = false;
             give_up_ = answer == VTTM_ENG_ANSWER_FAIL;
-            break;
+            return true;
         }
         case VTTM_ENG_STALL:
         case VTTM_ENG_STATUS:
         case VTTM_ENG_CLASS:
         case VTTM_ENG_HEAD:
         case VTTM_ENG_PACKETS:
-            break;
+            return true;
         default:
             return false;
     }
-    wake_.notify_one();
-    return true;
 }
 
-bool Engine::write64(uint32_t off, uint64_t val, uint64_t mask) {
+bool RingContext::write64(uint32_t off, uint64_t val, uint64_t mask) {
     switch (off) {
-        case VTTM_ENG_RING_BASE_LO: {
-            std::lock_guard lock(mu_);
-            if (engine_reset_wanted_ || device_reset_wanted_) return true;
+        case VTTM_ENG_RING_BASE_LO:
             if (enabled_) return false;
             ring_.base = ((ring_.base & ~mask) | (val & mask)) & ~uint64_t{VTTM_PAGE_SIZE - 1};
             return true;
-        }
         case VTTM_ENG_LAST_FENCE_LO:
         case VTTM_ENG_BYTES_LO:
             return true;
@@ -106,15 +93,31 @@ bool Engine::write64(uint32_t off, uint64_t val, uint64_t mask) {
     }
 }
 
-EngineTotals Engine::totals() const {
-    EngineTotals t;
-    t.packets = packets_.load();
-    t.bytes = bytes_.load();
-    t.fences = fences_.load();
-    t.busy_ns = busy_ns_.load();
-    t.resets = resets_.load();
-    t.mmu = mmu_.counters();
-    return t;
+std::optional<uint32_t> Engine::read32(unsigned ring, uint32_t off) const {
+    std::lock_guard lock(mu());
+    const bool resetting = reset_wanted_ & (1u << ring) || device_reset_wanted_;
+    return rings_[ring]->read32(off, resetting);
+}
+
+std::optional<uint64_t> Engine::read64(unsigned ring, uint32_t off) const {
+    std::lock_guard lock(mu());
+    return rings_[ring]->read64(off);
+}
+
+// While a ring is being reset it takes no writes.
+bool Engine::write32(unsigned ring, uint32_t off, uint32_t val) {
+    std::lock_guard lock(mu());
+    if (reset_wanted_ & (1u << ring) || device_reset_wanted_) return true;
+    if (!rings_[ring]->write32(off, val)) return false;
+    if (off == VTTM_ENG_CTRL && val & VTTM_ENG_CTRL_RESET) request_ring_reset(1u << ring);
+    wake_.notify_one();
+    return true;
+}
+
+bool Engine::write64(unsigned ring, uint32_t off, uint64_t val, uint64_t mask) {
+    std::lock_guard lock(mu());
+    if (reset_wanted_ & (1u << ring) || device_reset_wanted_) return true;
+    return rings_[ring]->write64(off, val, mask);
 }
 
 }  // namespace vttm::model

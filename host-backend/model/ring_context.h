@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// One ring of an engine: its registers, and all that belongs to the packets in it: current VM, error,
+// packet under way, stall, wait. So the engine changes rings between two chunks by doing nothing.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "host-backend/model/executor.h"
+#include "host-backend/model/fault_ring.h"
+#include "host-backend/model/irq.h"
+#include "host-backend/model/ring.h"
+
+namespace vttm::model {
+
+inline constexpr unsigned kRings = 1;
+
+// What all engines share.
+struct EngineShared {
+    const Bus& bus;
+    const VmRoots& roots;
+    const Clock& clock;
+    FaultUnit& faults;
+    FaultRing& fault_ring;
+    IrqController& irq;
+    std::function<void()> device_reset_done;  // this engine has obeyed request_device_reset()
+    std::function<void()> memory_signalled;   // rings that wait shall look again
+};
+
+// Since creation.
+struct EngineTotals {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+    uint64_t fences = 0;
+    uint64_t busy_ns = 0;
+    uint64_t resets = 0;
+    Mmu::Counters mmu;
+};
+
+// What the rings of an engine share. mu guards all registers; mmu and witness are the worker's.
+struct EngineCore {
+    EngineCore(const EngineShared& shared, unsigned index, vttm_engine_class cls,
+               size_t tlb_entries)
+        : shared(shared),
+          index(index),
+          cls(cls),
+          mmu(shared.bus, tlb_entries),
+          witness(shared.bus) {}
+
+    const EngineShared& shared;
+    const unsigned index;
+    const vttm_engine_class cls;
+    std::mutex mu;
+    Mmu mmu;
+    WitnessLog witness;
+    // Written by the worker, read by anyone.
+    std::atomic<uint64_t> packets{0};
+    std::atomic<uint64_t> bytes{0};
+    std::atomic<uint64_t> fences{0};
+    std::atomic<uint64_t> packets_at_reset{0};
+    std::atomic<uint64_t> bytes_at_reset{0};
+};
+
+class RingContext final : private StaleSink {
+public:
+    using Time = std::chrono::steady_clock::time_point;
+
+    RingContext(EngineCore& core, unsigned number);
+
+    // --- With mu held.
+    std::optional<uint32_t> read32(uint32_t off, bool resetting) const;
+    std::optional<uint64_t> read64(uint32_t off) const;
+    bool write32(uint32_t off, uint32_t val);  // all but resets
+    bool write64(uint32_t off, uint64_t val, uint64_t mask);
+    // Whether a turn would do something now.
+    bool has_work() const;
+    // When a ring that waits looks again if nothing happens.
+    std::optional<Time> poll_time() const;
+    void look_again() { look_again_ = true; }
+    bool waiting() const { return waiting_; }
+
+    // --- With mu held and the worker at rest, or by the worker.
+    void reset();
+    void device_reset();
+    // A turn of the worker: begin, step with mu released, end.
+    struct Turn {
+        RingState ring;
+        bool give_up = false;  // a stall was answered so
+    };
+    Turn begin_turn();
+    void step(const Turn& turn);
+    void end_turn();
+
+private:
+    bool fetch(const RingState& ring);
+    void dispatch();
+    void execute(Executor& exec);
+    void run_packet(bool give_up);
+    void set_vm();
+    void fence();
+    void skip(uint32_t dwords);
+    void finish_packet();
+    void fail_packet(const Fault& fault);
+    void drop_packet(vttm_fault_reason reason);
+    bool is_retryable(const Fault& fault) const;
+    void stall(const Fault& fault);
+    void halt(const Fault& fault);
+    void report(const Fault& fault);
+    void record_fault(const Fault& fault, uint32_t stall);
+    void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) override;
+    vttm_witness_record witness_record(vttm_witness_kind kind, uint64_t va) const;
+
+    EngineCore& core_;
+    const EngineShared& shared_;
+    const unsigned number_;
+
+    // Under core_.mu:
+    bool enabled_ = false;
+    bool halted_ = false;
+    bool packet_open_ = false;
+    bool stalled_ = false;     // at a retryable fault; the packet stays under way
+    bool stall_told_ = false;  // the fault is on record: STATUS may show the stall
+    bool give_up_ = false;     // ... and the answer was to fail
+    uint32_t stall_ = 0;       // number of the last stall
+    RingState ring_;
+    bool waiting_ = false;     // at a SEM_WAIT
+    bool look_again_ = false;  // set at any time; cleared by each turn before it looks
+    Time poll_at_{};
+    std::chrono::microseconds back_off_{0};
+
+    // The worker's:
+    ExecContext ctx_;
+    std::unique_ptr<Executor> class_exec_;  // all packets of the class but HASH
+    std::unique_ptr<Executor> hash_exec_;
+    std::unique_ptr<Executor> sync_exec_;
+    Executor* exec_ = nullptr;          // that of the packet under way
+    bool wait_ = false;                 // ... which waits
+    uint32_t error_ = VTTM_FAULT_NONE;  // first since the last FENCE; set: skipping
+    Packet packet_;
+    uint32_t packet_pos_ = 0;  // where it lies in the ring
+    uint32_t behind_ = 0;      // dwords that lie behind it, as far as it may know
+
+    // Written by the worker, read by anyone.
+    std::atomic<uint64_t> last_fence_{0};
+};
+
+}  // namespace vttm::model
