@@ -18,12 +18,17 @@ struct vttm_fault_record {
 	uint64_t addr;       /* as VTTM_REG_FAULT_ADDR */
 	uint64_t time_ns;    /* as VTTM_REG_TIMESTAMP */
 	uint64_t last_fence; /* the engine's LAST_FENCE then: the job at fault is the one behind it */
-	uint32_t packet_pos; /* byte offset of the packet in the engine's ring */
-	uint32_t packet_hdr; /* its header; 0 if it could not be read */
+	uint32_t packet_pos; /* byte offset of the packet in the ring; in an IB, of its INDIRECT there */
+	uint32_t packet_hdr; /* header of the packet at fault; 0 if it could not be read */
 	uint32_t stall;      /* number of the stall that this fault began (VTTM_ENG_STALL); 0: none */
-	uint32_t rsvd0;      /* 0 */
-	uint64_t rsvd[2];    /* 0 */
+	uint32_t ib;         /* VTTM_FAULT_IB_*; 0: the packet is in the ring */
+	uint64_t ib_addr;    /* address of the packet in the indirect buffer's space; else 0 */
+	uint64_t rsvd;       /* 0 */
 };
+
+#define VTTM_FAULT_IB_DEPTH(ib) ((ib) & 0xfu)          /* 1: entered from the ring */
+#define VTTM_FAULT_IB_SPACE(ib) (((ib) >> 4) & 3u)     /* VTTM_SPACE_* */
+#define VTTM_FAULT_IB_UNPRIVILEGED (1u << 8)
 
 #define VTTM_FAULT_RECORD_SIZE 64u
 #define VTTM_FAULT_RING_MIN_SIZE 0x1000u
@@ -38,7 +43,8 @@ VTTM_ASSERT_OFFSET(vttm_fault_record, last_fence, 24);
 VTTM_ASSERT_OFFSET(vttm_fault_record, packet_pos, 32);
 VTTM_ASSERT_OFFSET(vttm_fault_record, packet_hdr, 36);
 VTTM_ASSERT_OFFSET(vttm_fault_record, stall, 40);
-VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd0, 44);
-VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd, 48);
+VTTM_ASSERT_OFFSET(vttm_fault_record, ib, 44);
+VTTM_ASSERT_OFFSET(vttm_fault_record, ib_addr, 48);
+VTTM_ASSERT_OFFSET(vttm_fault_record, rsvd, 56);
 
 #endif /* VTTM_FAULT_H */

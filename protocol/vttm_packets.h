@@ -13,7 +13,7 @@
  * packet is dropped, and packets are skipped up to the next FENCE, whose status tells (SET_VM is
  * still obeyed). A flag that an opcode does not define is a wrong operand. Unknown opcode, an
  * opcode of another engine class or a wrong length: the engine halts (VTTM_ENG_STATUS_HALTED)
- * until it is reset.
+ * until it is reset; in an indirect buffer it does not, see INDIRECT.
  */
 #ifndef VTTM_PACKETS_H
 #define VTTM_PACKETS_H
@@ -35,6 +35,7 @@ enum vttm_opcode {
 	VTTM_OP_SEM_SIGNAL = 0x04,   /* struct vttm_pkt_sem_signal */
 	VTTM_OP_SEM_WAIT = 0x05,     /* struct vttm_pkt_sem_wait */
 	VTTM_OP_COND_SKIP = 0x06,    /* struct vttm_pkt_cond_skip */
+	VTTM_OP_INDIRECT = 0x07,     /* struct vttm_pkt_indirect; VTTM_FEATURE_INDIRECT */
 	VTTM_OP_COPY = 0x10,         /* struct vttm_pkt_copy */
 	VTTM_OP_FILL = 0x11,         /* struct vttm_pkt_fill */
 	VTTM_OP_COPY_2D = 0x12,      /* struct vttm_pkt_copy_2d; since ABI 1.2: VTTM_FEATURE_COPY_2D */
@@ -58,6 +59,7 @@ enum vttm_opcode {
 #define VTTM_PKT_FLAG_IRQ (1u << 4) /* FENCE: raise the engine's vector after the writeback */
 #define VTTM_PKT_FLAG_ADD (1u << 4) /* SEM_SIGNAL: add, do not store */
 #define VTTM_PKT_FLAG_DWORD (1u << 4) /* COND_SKIP: look at 32 bits */
+#define VTTM_PKT_FLAG_UNPRIVILEGED (1u << 4) /* INDIRECT: of a buffer that user space wrote */
 /* SCATTER, GATHER: space of the list. */
 #define VTTM_PKT_LIST(space) ((space) << 4)
 #define VTTM_PKT_LIST_OF(flags) (((flags) >> 4) & 3u)
@@ -147,6 +149,26 @@ struct vttm_pkt_cond_skip {
 	uint32_t compare; /* enum vttm_compare */
 	uint32_t skip;    /* dwords */
 };
+
+/*
+ * Runs the packets in @dwords (1 .. VTTM_IB_MAX_DWORDS) dwords at @addr (4-byte aligned, in the space of
+ * VTTM_PKT_DST), an indirect buffer (IB), then goes on behind itself. Packets in it are what they are in a
+ * ring; they do not wrap, and each is copied once, when it is its turn, then validated. An INDIRECT in
+ * an IB nests, VTTM_IB_MAX_DEPTH deep. A virtual @addr is in the VM that is current at the INDIRECT.
+ *
+ * With VTTM_PKT_FLAG_UNPRIVILEGED, and in all that is nested below, SET_VM, FENCE and every space but
+ * VTTM_SPACE_VM are refused (VTTM_FAULT_PRIVILEGE): a kernel need not read what user space wrote.
+ *
+ * Any error in an IB, bad framing and a fault while fetching from it too, ends all IBs under way:
+ * the ring goes on behind its INDIRECT and skips up to the next FENCE. It never halts the engine.
+ */
+struct vttm_pkt_indirect {
+	uint32_t hdr;
+	uint32_t addr_lo, addr_hi;
+	uint32_t dwords;
+};
+#define VTTM_IB_MAX_DWORDS (1u << 18)
+#define VTTM_IB_MAX_DEPTH 4u
 
 /*
  * Copies @len bytes (1 .. 2^32), any alignment; ranges that overlap are refused if both spaces
@@ -305,6 +327,12 @@ VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, mask_lo, 20);
 VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, mask_hi, 24);
 VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, compare, 28);
 VTTM_ASSERT_OFFSET(vttm_pkt_cond_skip, skip, 32);
+
+VTTM_ASSERT_SIZE(vttm_pkt_indirect, 16);
+VTTM_ASSERT_OFFSET(vttm_pkt_indirect, hdr, 0);
+VTTM_ASSERT_OFFSET(vttm_pkt_indirect, addr_lo, 4);
+VTTM_ASSERT_OFFSET(vttm_pkt_indirect, addr_hi, 8);
+VTTM_ASSERT_OFFSET(vttm_pkt_indirect, dwords, 12);
 
 VTTM_ASSERT_SIZE(vttm_fence_value, 16);
 VTTM_ASSERT_OFFSET(vttm_fence_value, seq, 0);

@@ -46,6 +46,7 @@
 #define VTTM_FEATURE_COPY_SG (1u << 8)      /* SCATTER, GATHER */
 #define VTTM_FEATURE_HASH (1u << 9)         /* HASH */
 #define VTTM_FEATURE_SYNC (1u << 10)        /* TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP */
+#define VTTM_FEATURE_INDIRECT (1u << 11)    /* INDIRECT */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -86,7 +87,8 @@
 #define VTTM_FAULT_INFO_VM(i) ((i) >> 16)
 /*
  * RO: the address that faulted: of an access the VA (bus address, VRAM offset, if the packet named
- * such a space); of BAD_PACKET, BAD_FRAMING and a SET_VM out of range the packet's bus address.
+ * such a space); of BAD_PACKET, BAD_FRAMING, PRIVILEGE and a SET_VM out of range the packet's: its
+ * bus address in the ring, or its address in the space of its indirect buffer.
  */
 #define VTTM_REG_FAULT_ADDR_LO 0x0058u
 #define VTTM_REG_FAULT_ADDR_HI 0x005cu
@@ -108,6 +110,7 @@ enum vttm_fault_reason {
 	VTTM_FAULT_LEAF_LEVEL = 11,   /* LARGE in the root or in an entry of level 3 or 2 */
 	VTTM_FAULT_LEAF_ALIGN = 12,   /* address of a large leaf is not what its place asks for */
 	VTTM_FAULT_LEAF_MIXED = 13,   /* the 16 entries of a 64 KiB leaf do not agree */
+	VTTM_FAULT_PRIVILEGE = 14,    /* a packet that must not stand in an unprivileged IB */
 };
 
 /* --- TLB invalidation ------------------------------------------------------------------------
@@ -202,7 +205,7 @@ enum vttm_fault_reason {
 #define VTTM_ENG_STALL_MAX 0xffffffu
 
 enum vttm_engine_class {
-	/* Both: NOP, SET_VM, FENCE, TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP. */
+	/* Both: NOP, SET_VM, FENCE, TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP, INDIRECT. */
 	VTTM_CLASS_COPY = 1,  /* COPY, FILL, COPY_2D, FILL_2D, SCATTER, GATHER */
 	VTTM_CLASS_STAMP = 2, /* STAMP_WRITE, STAMP_VERIFY, HASH */
 };

@@ -29,6 +29,8 @@ bool framing_ok(vttm_engine_class cls, uint32_t header) {
             return n == dwords_of<vttm_pkt_sem_wait>();
         case VTTM_OP_COND_SKIP:
             return n == dwords_of<vttm_pkt_cond_skip>();
+        case VTTM_OP_INDIRECT:
+            return n == dwords_of<vttm_pkt_indirect>();
         case VTTM_OP_COPY:
             return cls == VTTM_CLASS_COPY && n == dwords_of<vttm_pkt_copy>();
         case VTTM_OP_FILL:
@@ -50,6 +52,26 @@ bool framing_ok(vttm_engine_class cls, uint32_t header) {
     }
 }
 
+bool unprivileged_ok(uint32_t header) {
+    constexpr uint32_t kVm = VTTM_PKT_DST(VTTM_SPACE_VM) | VTTM_PKT_SRC(VTTM_SPACE_VM);
+    static_assert(kVm == 0, "a space that is not VM has a bit set");
+    uint32_t spaces = VTTM_PKT_DST(3u) | VTTM_PKT_SRC(3u);
+    switch (VTTM_PKT_OP(header)) {
+        case VTTM_OP_NOP:
+            return true;
+        case VTTM_OP_SET_VM:
+        case VTTM_OP_FENCE:
+            return false;
+        case VTTM_OP_SCATTER:
+        case VTTM_OP_GATHER:
+            spaces |= VTTM_PKT_LIST(3u);
+            break;
+        default:
+            break;
+    }
+    return !(VTTM_PKT_FLAGS(header) & spaces);
+}
+
 bool flags_ok(uint32_t header) {
     constexpr uint32_t kSpaces = VTTM_PKT_DST(3u) | VTTM_PKT_SRC(3u);
     uint32_t known = 0;
@@ -67,6 +89,9 @@ bool flags_ok(uint32_t header) {
             break;
         case VTTM_OP_SEM_SIGNAL:
             known = VTTM_PKT_DST(3u) | VTTM_PKT_FLAG_ADD;
+            break;
+        case VTTM_OP_INDIRECT:
+            known = VTTM_PKT_DST(3u) | VTTM_PKT_FLAG_UNPRIVILEGED;
             break;
         case VTTM_OP_COND_SKIP:
             known = VTTM_PKT_DST(3u) | VTTM_PKT_FLAG_DWORD;

@@ -33,6 +33,9 @@ inline uint64_t join64(uint32_t lo, uint32_t hi) { return static_cast<uint64_t>(
 // Whether an engine of class @cls knows @header's opcode, and its length is right for it.
 bool framing_ok(vttm_engine_class cls, uint32_t header);
 
+// Whether a packet with @header may stand in an unprivileged indirect buffer.
+bool unprivileged_ok(uint32_t header);
+
 // Whether @header has only the flags that its opcode defines.
 bool flags_ok(uint32_t header);
 

@@ -14,7 +14,7 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
-                               VTTM_FEATURE_SYNC;
+                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT;
 
 struct EngineReg {
     unsigned engine;

@@ -24,7 +24,8 @@ RingContext::RingContext(EngineCore& core, unsigned number)
       class_exec_(core.cls == VTTM_CLASS_COPY ? make_copy_executor(ctx_)
                                               : make_stamp_executor(ctx_)),
       hash_exec_(core.cls == VTTM_CLASS_STAMP ? make_hash_executor(ctx_) : nullptr),
-      sync_exec_(make_sync_executor(ctx_)) {}
+      sync_exec_(make_sync_executor(ctx_)),
+      ibs_(ctx_) {}
 
 // --- Turns ---------------------------------------------------------------------------------------
 
@@ -32,7 +33,7 @@ bool RingContext::has_work() const {
     if (stalled_) return false;
     if (waiting_)
         return enabled_ && (look_again_ || std::chrono::steady_clock::now() >= poll_at_);
-    return packet_open_ || (enabled_ && !halted_ && ring_.head != ring_.tail);
+    return packet_open_ || (enabled_ && !halted_ && (in_ib_ || ring_.head != ring_.tail));
 }
 
 std::optional<RingContext::Time> RingContext::poll_time() const {
@@ -47,6 +48,7 @@ RingContext::Turn RingContext::begin_turn() {
 
 void RingContext::end_turn() {
     packet_open_ = exec_ != nullptr;
+    in_ib_ = ibs_.depth();
     const bool waited = std::exchange(waiting_, packet_open_ && wait_ && !stalled_);
     if (!waiting_) return;
     back_off_ = waited ? std::min(2 * back_off_, kLastPoll) : kFirstPoll;
@@ -56,10 +58,12 @@ void RingContext::end_turn() {
 void RingContext::reset() {
     halted_ = false;
     packet_open_ = false;
+    in_ib_ = false;
     stalled_ = false;
     give_up_ = false;
     waiting_ = false;
     exec_ = nullptr;
+    ibs_.clear();
     error_ = VTTM_FAULT_NONE;
     ctx_.vm = kNoVm;
     ring_.head = 0;
@@ -75,10 +79,13 @@ void RingContext::device_reset() {
 }
 
 void RingContext::step(const Turn& turn) {
-    if (exec_)
-        run_packet(turn.give_up);
-    else if (fetch(turn.ring))
+    if (turn.give_up)
+        drop_packet(VTTM_FAULT_NOT_VALID);  // the fault was reported when the ring stalled
+    else if (exec_)
+        run_packet();
+    else if (ibs_.depth() ? fetch_indirect() : fetch(turn.ring))
         dispatch();
+    if (!exec_) ibs_.leave_finished();
 }
 
 bool RingContext::fetch(const RingState& ring) {
@@ -98,12 +105,28 @@ bool RingContext::fetch(const RingState& ring) {
     return true;
 }
 
+// A fault here is an error of the job, or a stall after which the whole packet is fetched anew.
+bool RingContext::fetch_indirect() {
+    packet_.words[0] = 0;
+    const Fault fault = ibs_.fetch(core_.cls, packet_, behind_);
+    if (!fault) return true;
+    if (is_retryable(fault))
+        stall(fault);
+    else
+        fail_packet(fault);
+    return false;
+}
+
 // --- Packets -------------------------------------------------------------------------------------
 
 void RingContext::dispatch() {
     const uint32_t op = packet_.op();
     // After an error only what every packet behind relies on is obeyed.
     if (error_ && op != VTTM_OP_FENCE && op != VTTM_OP_SET_VM) return;
+    if (ibs_.unprivileged() && !unprivileged_ok(packet_.words[0])) {
+        fail_packet({VTTM_FAULT_PRIVILEGE, packet_.bus_addr, false, ctx_.vm});
+        return;
+    }
     if (!flags_ok(packet_.words[0])) {
         if (op == VTTM_OP_SET_VM) ctx_.vm = kNoVm;
         fail_packet({VTTM_FAULT_BAD_PACKET, packet_.bus_addr, false, ctx_.vm});
@@ -130,6 +153,9 @@ void RingContext::dispatch() {
             else
                 execute(*sync_exec_);
             break;
+        case VTTM_OP_INDIRECT:
+            indirect();
+            break;
         case VTTM_OP_HASH:
             execute(*hash_exec_);
             break;
@@ -146,12 +172,8 @@ void RingContext::execute(Executor& exec) {
         exec_ = &exec;
 }
 
-void RingContext::run_packet(bool give_up) {
+void RingContext::run_packet() {
     wait_ = false;
-    if (give_up) {
-        drop_packet(VTTM_FAULT_NOT_VALID);  // the fault was reported when the ring stalled
-        return;
-    }
     const Executor::Step s = exec_->step();
     core_.bytes.fetch_add(s.bytes, std::memory_order_relaxed);
     if (s.fault && is_retryable(s.fault)) {
@@ -208,8 +230,30 @@ void RingContext::fence() {
     shared_.memory_signalled();
 }
 
+void RingContext::indirect() {
+    const auto p = packet_.as<vttm_pkt_indirect>();
+    const Range ib{VTTM_PKT_DST_OF(packet_.flags()), join64(p.addr_lo, p.addr_hi),
+                   uint64_t{p.dwords} * 4};
+
+    if (!p.dwords || p.dwords > VTTM_IB_MAX_DWORDS || ib.addr % 4 ||
+        ibs_.depth() == VTTM_IB_MAX_DEPTH) {
+        fail_packet({VTTM_FAULT_BAD_PACKET, packet_.bus_addr, false, ctx_.vm});
+        return;
+    }
+    if (auto reason = check_range(shared_.bus, ib)) {
+        fail_packet(operand_fault(ctx_, packet_.bus_addr, reason, ib.addr, false));
+        return;
+    }
+    finish_packet();
+    ibs_.enter(ib, packet_.flags() & VTTM_PKT_FLAG_UNPRIVILEGED);
+}
+
 // Over what lies behind the packet under way; no more than behind_.
 void RingContext::skip(uint32_t dwords) {
+    if (ibs_.depth()) {
+        ibs_.skip(dwords);
+        return;
+    }
     std::lock_guard lock(core_.mu);
     ring_.head = (ring_.head + dwords * 4) & (ring_.size - 1);
 }
@@ -229,6 +273,7 @@ void RingContext::fail_packet(const Fault& fault) {
 
 void RingContext::drop_packet(vttm_fault_reason reason) {
     exec_ = nullptr;
+    ibs_.clear();
     if (!error_) error_ = reason;
 }
 
@@ -285,6 +330,8 @@ void RingContext::record_fault(const Fault& fault, uint32_t stall) {
     entry.packet_pos = packet_pos_;
     entry.packet_hdr = packet_.words[0];
     entry.stall = stall;
+    entry.ib = ibs_.fault_info();
+    entry.ib_addr = ibs_.depth() ? packet_.bus_addr : 0;
     shared_.fault_ring.add(entry);
 }
 

@@ -13,6 +13,7 @@
 
 #include "host-backend/model/executor.h"
 #include "host-backend/model/fault_ring.h"
+#include "host-backend/model/indirect.h"
 #include "host-backend/model/irq.h"
 #include "host-backend/model/ring.h"
 
@@ -98,11 +99,13 @@ public:
 
 private:
     bool fetch(const RingState& ring);
+    bool fetch_indirect();
     void dispatch();
     void execute(Executor& exec);
-    void run_packet(bool give_up);
+    void run_packet();
     void set_vm();
     void fence();
+    void indirect();
     void skip(uint32_t dwords);
     void finish_packet();
     void fail_packet(const Fault& fault);
@@ -122,7 +125,8 @@ private:
     // Under core_.mu:
     bool enabled_ = false;
     bool halted_ = false;
-    bool packet_open_ = false;
+    bool packet_open_ = false;  // one is under way
+    bool in_ib_ = false;        // ... or the next one comes from an indirect buffer
     bool stalled_ = false;     // at a retryable fault; the packet stays under way
     bool stall_told_ = false;  // the fault is on record: STATUS may show the stall
     bool give_up_ = false;     // ... and the answer was to fail
@@ -138,6 +142,7 @@ private:
     std::unique_ptr<Executor> class_exec_;  // all packets of the class but HASH
     std::unique_ptr<Executor> hash_exec_;
     std::unique_ptr<Executor> sync_exec_;
+    IbStack ibs_;
     Executor* exec_ = nullptr;          // that of the packet under way
     bool wait_ = false;                 // ... which waits
     uint32_t error_ = VTTM_FAULT_NONE;  // first since the last FENCE; set: skipping

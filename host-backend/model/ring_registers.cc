@@ -9,7 +9,7 @@ std::optional<uint32_t> RingContext::read32(uint32_t off, bool resetting) const 
         case VTTM_ENG_CTRL:
             return enabled_ ? VTTM_ENG_CTRL_ENABLE : 0;
         case VTTM_ENG_STATUS:
-            return (ring_.head == ring_.tail && !packet_open_ ? VTTM_ENG_STATUS_IDLE : 0) |
+            return (ring_.head == ring_.tail && !packet_open_ && !in_ib_ ? VTTM_ENG_STATUS_IDLE : 0) |
                    (halted_ ? VTTM_ENG_STATUS_HALTED : 0) |
                    (stalled_ && stall_told_ ? VTTM_ENG_STATUS_STALLED : 0) |
                    (waiting_ && enabled_ ? VTTM_ENG_STATUS_WAITING : 0) |

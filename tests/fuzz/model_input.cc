@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "protocol/vttm_fault.h"
 #include "tests/unit/model/fake_bus.h"
@@ -22,6 +23,7 @@ constexpr uint64_t kVram = 2 << 20;
 constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
 constexpr uint64_t kFaultRing = 0x14000;
 constexpr uint64_t kList = 0x15000;
+constexpr uint64_t kIb = 0x16000;  // 4 indirect buffers, a page each
 constexpr uint64_t kTables = 0x20000;  // 16 pages: 4 roots, 4 tables each of levels 2, 1 and 0
 constexpr uint64_t kData = 0x40000;    // pages that the leaves start with
 constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
@@ -168,6 +170,10 @@ private:
     }
 
     void put(unsigned e, const uint32_t* words, size_t n) {
+        if (buffer_) {
+            buffer_->insert(buffer_->end(), words, words + n);
+            return;
+        }
         vttm_model_pause(model_);
         for (size_t i = 0; i < n; i++) {
             std::memcpy(bus_.ram(kRing + e * kPage + tail_[e]), &words[i], 4);
@@ -197,9 +203,10 @@ private:
                       {VTTM_OP_COPY_2D, 9, 0}, {VTTM_OP_FILL_2D, 7, 0}, {VTTM_OP_SCATTER, 6, 0},
                       {VTTM_OP_GATHER, 6, 0},  {VTTM_OP_HASH, 9, 1}, {VTTM_OP_TIMESTAMP, 3, 2},
                       {VTTM_OP_SEM_SIGNAL, 5, 2}, {VTTM_OP_SEM_WAIT, 6, 2},
-                      {VTTM_OP_COND_SKIP, 9, 2}};
+                      {VTTM_OP_COND_SKIP, 9, 2}, {VTTM_OP_INDIRECT, 4, 2}};
         const auto& k = kKinds[in_.u8() % std::size(kKinds)];
-        const unsigned e = k.engine < 2 ? k.engine : in_.u8() % 2;
+        const unsigned e = buffer_ ? buffer_engine_ : k.engine < 2 ? k.engine : in_.u8() % 2;
+        if (k.engine < 2 && k.engine != e) return;
         std::array<uint32_t, 12> w{};
         auto put64 = [&](size_t i, uint64_t v) {
             w[i] = static_cast<uint32_t>(v);
@@ -280,6 +287,16 @@ private:
                 w[7] = in_.u8() % 8;                                   // compare
                 w[8] = odd < 32 ? in_.u32() : in_.u8() % 16;           // skip
                 break;
+            case VTTM_OP_INDIRECT:
+                // Often one of those that buffer() has written; loops and privileged ones are welcome.
+                if (odd >= 32) {
+                    w[0] = VTTM_PKT_HDR(k.op, VTTM_PKT_DST(VTTM_SPACE_SYSTEM) | (odd & 16), 4);
+                    put64(1, kIb + in_.u8() % 4 * kPage);
+                } else {
+                    put64(1, in_.address());
+                }
+                w[3] = odd < 16 ? in_.u32() : in_.u8();
+                break;
             case VTTM_OP_HASH:
                 put64(1, address());
                 put64(3, length());
@@ -292,6 +309,26 @@ private:
         put(e, w.data(), k.dwords);
         if (frame & 0x30) put_fence(e, frame);
         ring(e, tail_[e]);
+    }
+
+    // Some packets into an indirect buffer.
+    void buffer() {
+        std::vector<uint32_t> words;
+        buffer_ = &words;
+        buffer_engine_ = in_.u8() % 2;
+        for (unsigned n = 1 + in_.u8() % 8; n && !in_.empty(); n--) packet();
+        buffer_ = nullptr;
+        words.resize(std::min<size_t>(words.size(), kPage / 4));
+        const uint64_t at = kIb + in_.u8() % 4 * kPage;
+        poke(at, words.data(), words.size() * 4);
+        const uint8_t how = in_.u8();
+        const uint32_t flags = VTTM_PKT_DST(VTTM_SPACE_SYSTEM) | (how & 16);
+        const uint32_t indirect[] = {VTTM_PKT_HDR(VTTM_OP_INDIRECT, flags, 4),
+                                     static_cast<uint32_t>(at), 0,
+                                     static_cast<uint32_t>(words.size()) + (how % 8 == 7)};
+        put(buffer_engine_, indirect, std::size(indirect));
+        put_fence(buffer_engine_, how);
+        ring(buffer_engine_, tail_[buffer_engine_]);
     }
 
     uint32_t pitch(bool sane) {
@@ -414,6 +451,9 @@ private:
             case 8:
                 ring(e, in_.u8() % 8 ? tail_[e] : in_.u32());
                 break;
+            case 12:
+                buffer();
+                break;
             default:
                 packet();
                 break;
@@ -441,6 +481,7 @@ private:
 
     // Rings, gives the engine a moment, and revives it if it has halted.
     void ring(unsigned e, uint32_t tail) {
+        if (buffer_) return;
         wr(eng(e, VTTM_ENG_TAIL), tail);
         if (paused_) return;
         for (int i = 0; i < 20; i++) {
@@ -515,6 +556,8 @@ private:
     Input in_;
     FakeBus bus_;
     vttm_model* model_ = nullptr;
+    std::vector<uint32_t>* buffer_ = nullptr;  // set: packets go there, not into a ring
+    unsigned buffer_engine_ = 0;
     uint32_t tail_[VTTM_NUM_ENGINES] = {};
     unsigned paused_ = 0;
 };

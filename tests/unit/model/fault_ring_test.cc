@@ -58,8 +58,9 @@ TEST_F(FaultRingTest, ARecordSaysWhatTheRegistersSayAndMore) {
     EXPECT_EQ(r.packet_pos, at);
     EXPECT_EQ(r.packet_hdr, packet.hdr);
     EXPECT_EQ(r.stall, 0u);
-    EXPECT_EQ(r.rsvd0, 0u);
-    for (uint64_t v : r.rsvd) EXPECT_EQ(v, 0u);
+    EXPECT_EQ(r.ib, 0u);
+    EXPECT_EQ(r.ib_addr, 0u);
+    EXPECT_EQ(r.rsvd, 0u);
 
     // The registers keep the first fault, the ring has the next ones, too.
     EXPECT_EQ(read_page(kVa + 5 * kPage), VTTM_FAULT_NOT_VALID);

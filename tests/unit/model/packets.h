@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <vector>
 
 #include "protocol/vttm_packets.h"
 
@@ -46,6 +48,30 @@ inline vttm_pkt_hash hash(uint32_t space, uint64_t addr, uint64_t len, uint64_t 
             lo32(addr), hi32(addr), lo32(len), hi32(len), lo32(seed), hi32(seed), lo32(result),
             hi32(result)};
 }
+
+inline vttm_pkt_indirect indirect(uint32_t space, uint64_t addr, uint32_t dwords,
+                                  bool unprivileged = false) {
+    return {VTTM_PKT_HDR(VTTM_OP_INDIRECT,
+                         VTTM_PKT_DST(space) | (unprivileged ? VTTM_PKT_FLAG_UNPRIVILEGED : 0), 4),
+            lo32(addr), hi32(addr), dwords};
+}
+
+// Packets behind each other, for an indirect buffer.
+class Commands {
+public:
+    template <typename T>
+    Commands& operator<<(const T& packet) {
+        const size_t at = words_.size();
+        words_.resize(at + sizeof(T) / 4);
+        std::memcpy(&words_[at], &packet, sizeof(T));
+        return *this;
+    }
+    uint32_t dwords() const { return static_cast<uint32_t>(words_.size()); }
+    const std::vector<uint32_t>& words() const { return words_; }
+
+private:
+    std::vector<uint32_t> words_;
+};
 
 inline vttm_pkt_timestamp timestamp(uint32_t space, uint64_t addr) {
     return {VTTM_PKT_HDR(VTTM_OP_TIMESTAMP, VTTM_PKT_DST(space), 3), lo32(addr), hi32(addr)};

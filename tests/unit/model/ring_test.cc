@@ -122,6 +122,7 @@ TEST_F(Ring, WrongLengthHalts) {
                                                      {VTTM_OP_COPY, 7},   {VTTM_OP_FILL, 6},
                                                      {VTTM_OP_TIMESTAMP, 3}, {VTTM_OP_SEM_SIGNAL, 5},
                                                      {VTTM_OP_SEM_WAIT, 6}, {VTTM_OP_COND_SKIP, 9},
+                                                     {VTTM_OP_INDIRECT, 4},
                                                      {VTTM_OP_COPY_2D, 9}, {VTTM_OP_FILL_2D, 7},
                                                      {VTTM_OP_SCATTER, 6}, {VTTM_OP_GATHER, 6},
                                                      {VTTM_OP_HASH, 9},    {VTTM_OP_STAMP_WRITE, 12},

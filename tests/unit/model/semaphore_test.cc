@@ -269,11 +269,10 @@ TEST_F(Semaphore, TheWaitFollowsTheTables) {
     put_fence(0, 9, false, kFenceAddr + 0x40);
     ring(0);
     ASSERT_TRUE(wait_waiting(0));
+    set(0, kFree);
     tables_.set(root_, kVa, sys_pte(kFree));
     invalidate(VTTM_TLB_INV_RANGE, kVm, kVa, 1);
-    // (A look between the two may have used the old page: the driver's own doing.)
     set(1);
-    set(0, kFree);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     EXPECT_NE(last_fence(0), 9u) << "the old page";
     set(1, kFree);
