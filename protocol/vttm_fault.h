@@ -17,7 +17,7 @@ struct vttm_fault_record {
 	uint32_t info;       /* as VTTM_REG_FAULT_INFO */
 	uint64_t addr;       /* as VTTM_REG_FAULT_ADDR */
 	uint64_t time_ns;    /* as VTTM_REG_TIMESTAMP */
-	uint64_t last_fence; /* the engine's LAST_FENCE then: the job at fault is the one behind it */
+	uint64_t last_fence; /* the ring's LAST_FENCE then: the job at fault is the one behind it */
 	uint32_t packet_pos; /* byte offset of the packet in the ring; in an IB, of its INDIRECT there */
 	uint32_t packet_hdr; /* header of the packet at fault; 0 if it could not be read */
 	uint32_t stall;      /* number of the stall that this fault began (VTTM_ENG_STALL); 0: none */

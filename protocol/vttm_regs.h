@@ -47,6 +47,7 @@
 #define VTTM_FEATURE_HASH (1u << 9)         /* HASH */
 #define VTTM_FEATURE_SYNC (1u << 10)        /* TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP */
 #define VTTM_FEATURE_INDIRECT (1u << 11)    /* INDIRECT */
+#define VTTM_FEATURE_RINGS (1u << 12)       /* VTTM_REG_NUM_RINGS rings per engine, priorities */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -72,6 +73,8 @@
 #define VTTM_REG_TIMESTAMP_HI 0x003cu
 #define VTTM_REG_BAD_ACCESS 0x0040u /* RO: malformed or refused register accesses since reset */
 
+#define VTTM_REG_NUM_RINGS 0x0044u  /* RO: rings per engine; a hole without VTTM_FEATURE_RINGS */
+
 /* MSI-X vectors: 0 = error (fault, halted engine), 1 + e = engine e (FENCE packets with IRQ). */
 #define VTTM_MSIX_ERROR 0
 #define VTTM_MSIX_ENGINE(e) (1 + (e))
@@ -80,10 +83,11 @@
 /* --- Faults: the first one since FAULT_STATUS was cleared is latched, all are counted --------- */
 #define VTTM_REG_FAULT_STATUS 0x0050u /* W1C: bit 0 */
 #define VTTM_FAULT_STATUS_VALID (1u << 0)
-#define VTTM_REG_FAULT_INFO 0x0054u /* RO: reason[7:0] engine[11:8] access[12] vm[31:16] */
+#define VTTM_REG_FAULT_INFO 0x0054u /* RO: reason[7:0] engine[11:8] access[12] ring[15:13] vm[31:16] */
 #define VTTM_FAULT_INFO_REASON(i) ((i) & 0xffu)
 #define VTTM_FAULT_INFO_ENGINE(i) (((i) >> 8) & 0xfu)
 #define VTTM_FAULT_INFO_WRITE (1u << 12)
+#define VTTM_FAULT_INFO_RING(i) (((i) >> 13) & 7u)
 #define VTTM_FAULT_INFO_VM(i) ((i) >> 16)
 /*
  * RO: the address that faulted: of an access the VA (bus address, VRAM offset, if the packet named
@@ -159,6 +163,14 @@ enum vttm_fault_reason {
 #define VTTM_NUM_ENGINES 2u
 #define VTTM_ENGINE_BASE(e) (0x4000u + (e) * 0x100u)
 
+/*
+ * Rings (VTTM_FEATURE_RINGS). Each ring of an engine has a block of the registers below; that of
+ * ring 0 is the engine's. All are the ring's own but for CLASS, BYTES and PACKETS, which are the
+ * engine's and the same in each block.
+ */
+#define VTTM_NUM_RINGS 4u
+#define VTTM_RING_BLOCK(e, r) (VTTM_ENGINE_BASE(e) + (r) * 0x1000u)
+
 #define VTTM_ENG_CTRL 0x00u             /* RW */
 #define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches packets only while set */
 /*
@@ -167,6 +179,8 @@ enum vttm_fault_reason {
  * counters and the TLB stay.
  */
 #define VTTM_ENG_CTRL_RESET (1u << 1)
+/* Above: of ring 0 only (refused elsewhere), and it resets all rings; it clears ENABLE of the others. */
+#define VTTM_ENG_CTRL_RING_RESET (1u << 2) /* self-clearing: the same for this ring alone */
 #define VTTM_ENG_STATUS 0x04u           /* RO */
 #define VTTM_ENG_STATUS_IDLE (1u << 0)  /* HEAD == TAIL and no packet under way */
 /* Stopped by VTTM_FAULT_BAD_FRAMING, or VTTM_FAULT_BUS of the ring itself; needs RESET. */
@@ -203,6 +217,9 @@ enum vttm_fault_reason {
 #define VTTM_ENG_ANSWER_FAIL 2u
 #define VTTM_ENG_ANSWER_VAL(stall, answer) ((stall) << 8 | (answer))
 #define VTTM_ENG_STALL_MAX 0xffffffu
+/* RW: 0 .. VTTM_PRIORITY_MAX, the higher goes first; 0 after device reset. VTTM_FEATURE_RINGS. */
+#define VTTM_ENG_PRIORITY 0x44u
+#define VTTM_PRIORITY_MAX 3u
 
 enum vttm_engine_class {
 	/* Both: NOP, SET_VM, FENCE, TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP, INDIRECT. */
@@ -229,14 +246,16 @@ VTTM_ASSERT_PAIR(VTTM_ENG_BYTES);
 VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(1) % 8 == 0 &&
 		   VTTM_REG_VM_ROOT_HI(1) == VTTM_REG_VM_ROOT_LO(1) + 4, "VM_ROOT is a pair");
 /* The blocks of registers follow each other without overlap. */
-VTTM_STATIC_ASSERT(VTTM_REG_BAD_ACCESS < VTTM_REG_FAULT_STATUS, "control below faults");
+VTTM_STATIC_ASSERT(VTTM_REG_NUM_RINGS < VTTM_REG_FAULT_STATUS, "control below faults");
 VTTM_STATIC_ASSERT(VTTM_REG_STALE_COUNT < VTTM_REG_TLB_INV_START_LO, "faults below TLB");
 VTTM_STATIC_ASSERT(VTTM_REG_TLB_INV_DONE < VTTM_REG_FAULT_RING_BASE_LO, "TLB below fault ring");
 VTTM_STATIC_ASSERT(VTTM_REG_FAULT_RING_LOST < VTTM_REG_VM_ROOT_LO(0), "fault ring below VMs");
 VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_REG_VM_MODE(0), "roots below modes");
 VTTM_STATIC_ASSERT(VTTM_REG_VM_MODE(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
-VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_ANSWER < VTTM_ENGINE_BASE(1), "engines apart");
-VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(VTTM_NUM_ENGINES) <= VTTM_REGS_SIZE, "engines within BAR0");
+VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_PRIORITY < VTTM_ENGINE_BASE(1), "engines apart");
+VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(VTTM_NUM_ENGINES) <= VTTM_RING_BLOCK(0, 1), "rings apart");
+VTTM_STATIC_ASSERT(VTTM_RING_BLOCK(0, VTTM_NUM_RINGS) <= VTTM_REGS_SIZE, "rings within BAR0");
+VTTM_STATIC_ASSERT(VTTM_NUM_RINGS <= 8, "FAULT_INFO has 3 bits for the ring");
 VTTM_STATIC_ASSERT(VTTM_MSIX_ENGINE(VTTM_NUM_ENGINES) == VTTM_NUM_VECTORS, "a vector per engine");
 VTTM_STATIC_ASSERT(VTTM_MAX_VMS <= VTTM_NO_VM, "no VM has the id of none");
 

@@ -12,8 +12,6 @@ namespace vttm::model {
 
 namespace {
 
-constexpr uint32_t kAllRings = (1u << kRings) - 1;
-
 // More waiting invalidations than this are folded into one of everything: a guest that floods the
 // register costs no memory.
 constexpr size_t kMaxInvalidations = 1024;
@@ -140,15 +138,23 @@ void Engine::stop() {
 
 // --- Worker --------------------------------------------------------------------------------------
 
-// The ring whose turn it is; none if there is nothing to do.
+// The ring whose turn it is: of those that have work and the highest priority, the one behind that
+// which had the last turn of this priority. None if there is nothing to do.
 RingContext* Engine::next_ring() {
-    for (unsigned i = 1; i <= kRings; i++) {
-        const unsigned r = (last_ring_ + i) % kRings;
-        if (!rings_[r]->has_work()) continue;
-        last_ring_ = r;
-        return rings_[r].get();
+    std::array<bool, kRings> ready;
+    uint32_t priority = 0;
+    bool any = false;
+    for (unsigned r = 0; r < kRings; r++) {
+        ready[r] = rings_[r]->has_work();
+        any |= ready[r];
+        if (ready[r]) priority = std::max(priority, rings_[r]->priority());
     }
-    return nullptr;
+    if (!any) return nullptr;
+    unsigned& last = last_ring_[priority];
+    do {
+        last = (last + 1) % kRings;
+    } while (!ready[last] || rings_[last]->priority() != priority);
+    return rings_[last].get();
 }
 
 // Stands still until there may be something to do.

@@ -16,6 +16,8 @@
 
 namespace vttm::model {
 
+inline constexpr uint32_t kAllRings = (1u << kRings) - 1;
+
 class Engine final {
 public:
     Engine(const EngineShared& shared, unsigned index, vttm_engine_class cls, size_t tlb_entries);
@@ -70,7 +72,7 @@ private:
     bool device_reset_wanted_ = false;
     std::vector<TlbInvalidation> invalidations_;
     uint64_t invalidations_folded_ = 0;
-    unsigned last_ring_ = 0;  // had the last turn
+    std::array<unsigned, VTTM_PRIORITY_MAX + 1> last_ring_{};  // had the last turn, by priority
 
     std::array<std::unique_ptr<RingContext>, kRings> rings_;
     std::atomic<uint64_t> inv_done_{0};

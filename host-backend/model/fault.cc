@@ -3,12 +3,12 @@
 
 namespace vttm::model {
 
-void FaultUnit::record(const Fault& fault, unsigned engine) {
+void FaultUnit::record(const Fault& fault, unsigned engine, unsigned ring) {
     std::lock_guard lock(mu_);
     total_++;
     if (latched_) return;
     latched_ = true;
-    info_ = fault.info(engine);
+    info_ = fault.info(engine, ring);
     addr_ = fault.addr;
 }
 

@@ -19,8 +19,8 @@ struct Fault {
     uint32_t vm = kNoVm;
 
     // What FAULT_INFO says of it.
-    uint32_t info(unsigned engine) const {
-        return static_cast<uint32_t>(reason) | engine << 8 |
+    uint32_t info(unsigned engine, unsigned ring) const {
+        return static_cast<uint32_t>(reason) | engine << 8 | ring << 13 |
                (write ? VTTM_FAULT_INFO_WRITE : 0u) | (vm & 0xffffu) << 16;
     }
     explicit operator bool() const { return reason != VTTM_FAULT_NONE; }
@@ -30,7 +30,7 @@ struct Fault {
 // Totals count since creation: a guest's reset does not wipe the host's evidence.
 class FaultUnit {
 public:
-    void record(const Fault& fault, unsigned engine);
+    void record(const Fault& fault, unsigned engine, unsigned ring);
     void count_stale();
     void clear_status(uint32_t bits);
     void reset();

@@ -14,19 +14,23 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
-                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT;
+                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS;
 
 struct EngineReg {
     unsigned engine;
+    unsigned ring;
     uint32_t off;
 };
 
 std::optional<EngineReg> engine_reg(uint32_t off) {
-    constexpr uint32_t kStride = VTTM_ENGINE_BASE(1u) - VTTM_ENGINE_BASE(0u);
-    if (off < VTTM_ENGINE_BASE(0u) || off >= VTTM_ENGINE_BASE(VTTM_NUM_ENGINES))
+    constexpr uint32_t kEngine = VTTM_ENGINE_BASE(1u) - VTTM_ENGINE_BASE(0u);
+    constexpr uint32_t kRing = VTTM_RING_BLOCK(0u, 1u) - VTTM_RING_BLOCK(0u, 0u);
+    if (off < VTTM_ENGINE_BASE(0u) || off >= VTTM_RING_BLOCK(0u, VTTM_NUM_RINGS))
         return std::nullopt;
     off -= VTTM_ENGINE_BASE(0u);
-    return EngineReg{off / kStride, off % kStride};
+    const EngineReg reg{off % kRing / kEngine, off / kRing, off % kEngine};
+    if (reg.engine >= VTTM_NUM_ENGINES) return std::nullopt;
+    return reg;
 }
 
 bool is_vm_mode(uint32_t off) {
@@ -88,6 +92,8 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
             return VTTM_NUM_ENGINES;
         case VTTM_REG_NUM_VMS:
             return VTTM_MAX_VMS;
+        case VTTM_REG_NUM_RINGS:
+            return VTTM_NUM_RINGS;
         case VTTM_REG_DEV_CTRL:
             return 0;
         case VTTM_REG_DEV_STATUS:
@@ -126,7 +132,7 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
             return fault_ring_.lost();
         default:
             if (is_vm_mode(off)) return roots_.mode((off - VTTM_REG_VM_MODE(0u)) / 4);
-            if (auto r = engine_reg(off)) return engines_[r->engine]->read32(0, r->off);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->read32(r->ring, r->off);
             return std::nullopt;
     }
 }
@@ -152,7 +158,7 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
         default:
             if (is_vm_root(off) && off % 8 == 0)
                 return roots_.get((off - VTTM_REG_VM_ROOT_LO(0u)) / 8);
-            if (auto r = engine_reg(off)) return engines_[r->engine]->read64(0, r->off);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->read64(r->ring, r->off);
             return std::nullopt;
     }
 }
@@ -163,6 +169,7 @@ bool Device::write32(uint32_t off, uint32_t val) {
         case VTTM_REG_ABI:
         case VTTM_REG_NUM_ENGINES:
         case VTTM_REG_NUM_VMS:
+        case VTTM_REG_NUM_RINGS:
         case VTTM_REG_DEV_STATUS:
         case VTTM_REG_BAD_ACCESS:
         case VTTM_REG_FAULT_INFO:
@@ -204,7 +211,7 @@ bool Device::write32(uint32_t off, uint32_t val) {
                 roots_.set_mode((off - VTTM_REG_VM_MODE(0u)) / 4, val);
                 return true;
             }
-            if (auto r = engine_reg(off)) return engines_[r->engine]->write32(0, r->off, val);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->write32(r->ring, r->off, val);
             return false;
     }
 }
@@ -231,7 +238,7 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
                 roots_.set(vm, (roots_.get(vm) & ~mask) | (val & mask));
                 return true;
             }
-            if (auto r = engine_reg(off)) return engines_[r->engine]->write64(0, r->off, val, mask);
+            if (auto r = engine_reg(off)) return engines_[r->engine]->write64(r->ring, r->off, val, mask);
             return false;
     }
 }

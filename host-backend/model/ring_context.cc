@@ -73,6 +73,7 @@ void RingContext::reset() {
 void RingContext::device_reset() {
     reset();
     enabled_ = false;
+    priority_ = 0;
     stall_ = 0;
     ring_ = RingState();
     last_fence_.store(0, std::memory_order_release);
@@ -321,9 +322,9 @@ void RingContext::record_fault(const Fault& fault, uint32_t stall) {
     rec.space = VTTM_SPACE_VM;
     core_.witness.add(rec);
     core_.witness.flush();
-    shared_.faults.record(fault, core_.index);
+    shared_.faults.record(fault, core_.index, number_);
     vttm_fault_record entry{};
-    entry.info = fault.info(core_.index);
+    entry.info = fault.info(core_.index, number_);
     entry.addr = fault.addr;
     entry.time_ns = rec.time_ns;
     entry.last_fence = last_fence_.load(std::memory_order_relaxed);

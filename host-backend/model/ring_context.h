@@ -19,7 +19,7 @@
 
 namespace vttm::model {
 
-inline constexpr unsigned kRings = 1;
+inline constexpr unsigned kRings = VTTM_NUM_RINGS;
 
 // What all engines share.
 struct EngineShared {
@@ -84,6 +84,8 @@ public:
     std::optional<Time> poll_time() const;
     void look_again() { look_again_ = true; }
     bool waiting() const { return waiting_; }
+    uint32_t priority() const { return priority_; }
+    void disable() { enabled_ = false; }
 
     // --- With mu held and the worker at rest, or by the worker.
     void reset();
@@ -124,6 +126,7 @@ private:
 
     // Under core_.mu:
     bool enabled_ = false;
+    uint32_t priority_ = 0;
     bool halted_ = false;
     bool packet_open_ = false;  // one is under way
     bool in_ib_ = false;        // ... or the next one comes from an indirect buffer

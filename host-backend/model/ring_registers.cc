@@ -4,6 +4,10 @@
 
 namespace vttm::model {
 
+namespace {
+constexpr uint32_t kResets = VTTM_ENG_CTRL_RESET | VTTM_ENG_CTRL_RING_RESET;
+}
+
 std::optional<uint32_t> RingContext::read32(uint32_t off, bool resetting) const {
     switch (off) {
         case VTTM_ENG_CTRL:
@@ -24,6 +28,8 @@ std::optional<uint32_t> RingContext::read32(uint32_t off, bool resetting) const 
             return ring_.tail;
         case VTTM_ENG_STALL:
             return stall_;
+        case VTTM_ENG_PRIORITY:
+            return priority_;
         case VTTM_ENG_ANSWER:
             return 0;
         case VTTM_ENG_PACKETS:
@@ -59,6 +65,10 @@ bool RingContext::write32(uint32_t off, uint32_t val) {
         case VTTM_ENG_TAIL:
             ring_.tail = val;
             look_again_ = true;
+            return true;
+        case VTTM_ENG_PRIORITY:
+            if (val > VTTM_PRIORITY_MAX) return false;
+            priority_ = val;
             return true;
         case VTTM_ENG_ANSWER: {
             const uint32_t answer = val & 0xffu;
@@ -108,8 +118,15 @@ std::optional<uint64_t> Engine::read64(unsigned ring, uint32_t off) const {
 bool Engine::write32(unsigned ring, uint32_t off, uint32_t val) {
     std::lock_guard lock(mu());
     if (reset_wanted_ & (1u << ring) || device_reset_wanted_) return true;
+    const uint32_t reset = off == VTTM_ENG_CTRL ? val & kResets : 0;
+    if (reset & VTTM_ENG_CTRL_RESET && ring) return false;
     if (!rings_[ring]->write32(off, val)) return false;
-    if (off == VTTM_ENG_CTRL && val & VTTM_ENG_CTRL_RESET) request_ring_reset(1u << ring);
+    if (reset & VTTM_ENG_CTRL_RESET) {
+        for (unsigned r = 1; r < kRings; r++) rings_[r]->disable();
+        request_ring_reset(kAllRings);
+    } else if (reset) {
+        request_ring_reset(1u << ring);
+    }
     wake_.notify_one();
     return true;
 }

@@ -20,7 +20,7 @@ using model::test::kPage;
 
 constexpr uint64_t kRam = 1 << 20;
 constexpr uint64_t kVram = 2 << 20;
-constexpr uint64_t kRing = 0x10000;    // one 4 KiB ring per engine
+constexpr uint64_t kRing = 0x8000;     // a page for each ring of each engine
 constexpr uint64_t kFaultRing = 0x14000;
 constexpr uint64_t kList = 0x15000;
 constexpr uint64_t kIb = 0x16000;  // 4 indirect buffers, a page each
@@ -125,7 +125,14 @@ private:
         vttm_model_mmio_write(model_, off, v, size);
     }
     uint64_t rd(uint64_t off, unsigned size = 4) { return vttm_model_mmio_read(model_, off, size); }
-    static uint32_t eng(unsigned e, uint32_t off) { return VTTM_ENGINE_BASE(e) + off; }
+    // Registers and memory of the ring of engine @e that the input is at.
+    uint32_t eng(unsigned e, uint32_t off) const { return VTTM_RING_BLOCK(e, r_) + off; }
+    uint64_t ring_addr(unsigned e) const { return kRing + (e * VTTM_NUM_RINGS + r_) * kPage; }
+    void setup_rings(unsigned e) {
+        const unsigned now = r_;
+        for (r_ = 0; r_ < VTTM_NUM_RINGS; r_++) setup_ring(e);
+        r_ = now;
+    }
 
     // What a sane driver would start with: every VA of VMs 0..3 leads to some page. The input
     // then breaks it, bit by bit.
@@ -144,7 +151,7 @@ private:
     }
 
     void setup() {
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_rings(e);
         wr(VTTM_REG_FAULT_RING_BASE_LO, kFaultRing, 8);
         wr(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
         wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
@@ -154,10 +161,10 @@ private:
     }
 
     void setup_ring(unsigned e) {
-        wr(eng(e, VTTM_ENG_RING_BASE_LO), kRing + e * kPage, 8);
+        wr(eng(e, VTTM_ENG_RING_BASE_LO), ring_addr(e), 8);
         wr(eng(e, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
         wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
-        tail_[e] = 0;
+        tail_[e][r_] = 0;
     }
 
     // RAM is written only while the model stands still: what races is the model, not this program.
@@ -176,8 +183,8 @@ private:
         }
         vttm_model_pause(model_);
         for (size_t i = 0; i < n; i++) {
-            std::memcpy(bus_.ram(kRing + e * kPage + tail_[e]), &words[i], 4);
-            tail_[e] = (tail_[e] + 4) % VTTM_RING_MIN_SIZE;
+            std::memcpy(bus_.ram(ring_addr(e) + tail_[e][r_]), &words[i], 4);
+            tail_[e][r_] = (tail_[e][r_] + 4) % VTTM_RING_MIN_SIZE;
         }
         vttm_model_resume(model_);
     }
@@ -308,7 +315,7 @@ private:
         }
         put(e, w.data(), k.dwords);
         if (frame & 0x30) put_fence(e, frame);
-        ring(e, tail_[e]);
+        ring(e, tail_[e][r_]);
     }
 
     // Some packets into an indirect buffer.
@@ -328,7 +335,7 @@ private:
                                      static_cast<uint32_t>(words.size()) + (how % 8 == 7)};
         put(buffer_engine_, indirect, std::size(indirect));
         put_fence(buffer_engine_, how);
-        ring(buffer_engine_, tail_[buffer_engine_]);
+        ring(buffer_engine_, tail_[buffer_engine_][r_]);
     }
 
     uint32_t pitch(bool sane) {
@@ -389,7 +396,9 @@ private:
             VTTM_REG_TLB_INV_CMD,      VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(1),
             VTTM_REG_FAULT_RING_BASE_LO, VTTM_REG_FAULT_RING_SIZE, VTTM_REG_FAULT_RING_CTRL,
             VTTM_REG_FAULT_RING_GET};
-        const unsigned e = in_.u8() % 2;
+        const uint8_t who = in_.u8();
+        const unsigned e = who % 2;
+        r_ = who & 0x80 ? who >> 4 & 3 : 0;
         switch (in_.u8() % 16) {
             case 0:
                 wr(in_.u32() % (VTTM_REGS_SIZE + 16), in_.u64(), 1u << in_.u8() % 4);
@@ -401,7 +410,7 @@ private:
                 wr(kOffsets[in_.u8() % std::size(kOffsets)], in_.u64(), in_.u8() % 2 ? 4 : 8);
                 break;
             case 3:
-                wr(eng(e, in_.u8() & 0x3c), in_.u32());
+                wr(eng(e, in_.u8() % 18 * 4), in_.u32());
                 break;
             case 4:
                 if (in_.u8() % 4 == 0) wr(VTTM_REG_VM_ROOT_LO(in_.u8() % 4), table_entry(), 8);
@@ -449,7 +458,7 @@ private:
                 if (in_.u8() % 4 == 0) control();
                 break;
             case 8:
-                ring(e, in_.u8() % 8 ? tail_[e] : in_.u32());
+                ring(e, in_.u8() % 8 ? tail_[e][r_] : in_.u32());
                 break;
             case 12:
                 buffer();
@@ -493,7 +502,7 @@ private:
                 continue;
             }
             if (status & VTTM_ENG_STATUS_HALTED) {
-                wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET);
+                wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RING_RESET);
                 setup_ring(e);
                 return;
             }
@@ -525,7 +534,7 @@ private:
                 vttm_model_stats_json(model_, nullptr, 0);
                 break;
             default:
-                wr(eng(in_.u8() % 2, VTTM_ENG_CTRL), in_.u8() % 4);
+                wr(eng(in_.u8() % 2, VTTM_ENG_CTRL), in_.u8() % 8);
                 break;
         }
     }
@@ -540,14 +549,16 @@ private:
         vttm_model_reset(model_);
         if (rd(VTTM_REG_DEV_STATUS) != 0) return "the device is still resetting after a reset";
         for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
-            setup_ring(e);
-            put_fence(e, 0x900d + e);
-            wr(eng(e, VTTM_ENG_TAIL), tail_[e]);
-            const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-            while (rd(eng(e, VTTM_ENG_LAST_FENCE_LO)) != 0x900d + e) {
-                if (std::chrono::steady_clock::now() > end)
-                    return "engine " + std::to_string(e) + " does not come back after a reset";
-                std::this_thread::yield();
+            for (r_ = 0; r_ < VTTM_NUM_RINGS; r_++) {
+                setup_ring(e);
+                put_fence(e, 0x900d + e);
+                wr(eng(e, VTTM_ENG_TAIL), tail_[e][r_]);
+                const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+                while (rd(eng(e, VTTM_ENG_LAST_FENCE_LO)) != 0x900d + e) {
+                    if (std::chrono::steady_clock::now() > end)
+                        return "engine " + std::to_string(e) + " does not come back after a reset";
+                    std::this_thread::yield();
+                }
             }
         }
         return {};
@@ -558,7 +569,8 @@ private:
     vttm_model* model_ = nullptr;
     std::vector<uint32_t>* buffer_ = nullptr;  // set: packets go there, not into a ring
     unsigned buffer_engine_ = 0;
-    uint32_t tail_[VTTM_NUM_ENGINES] = {};
+    unsigned r_ = 0;
+    uint32_t tail_[VTTM_NUM_ENGINES][VTTM_NUM_RINGS] = {};
     unsigned paused_ = 0;
 };
 

@@ -14,7 +14,7 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
-                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT;
+                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS;
 
 class Registers : public Machine {};
 
@@ -126,6 +126,7 @@ TEST_F(Registers, RingRegistersOnlyWhileDisabled) {
 // Every offset of BAR0 and every width: exactly the registers of the header answer.
 TEST_F(Registers, HolesAndWidths) {
     std::set<uint32_t> words = {VTTM_REG_MAGIC,       VTTM_REG_ABI,          VTTM_REG_NUM_ENGINES,
+                                VTTM_REG_NUM_RINGS,
                                 VTTM_REG_NUM_VMS,     VTTM_REG_DEV_CTRL,     VTTM_REG_DEV_STATUS,
                                 VTTM_REG_IRQ_STATUS,  VTTM_REG_IRQ_ENABLE,   VTTM_REG_BAD_ACCESS,
                                 VTTM_REG_FAULT_STATUS, VTTM_REG_FAULT_INFO,  VTTM_REG_FAULT_COUNT,
@@ -145,10 +146,10 @@ TEST_F(Registers, HolesAndWidths) {
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
         for (uint32_t off : {VTTM_ENG_CTRL, VTTM_ENG_STATUS, VTTM_ENG_CLASS, VTTM_ENG_RING_SIZE,
                              VTTM_ENG_HEAD, VTTM_ENG_TAIL, VTTM_ENG_PACKETS, VTTM_ENG_STALL,
-                             VTTM_ENG_ANSWER})
-            words.insert(VTTM_ENGINE_BASE(e) + off);
+                             VTTM_ENG_ANSWER, VTTM_ENG_PRIORITY})
+            for (uint32_t r = 0; r < VTTM_NUM_RINGS; r++) words.insert(VTTM_RING_BLOCK(e, r) + off);
         for (uint32_t off : {VTTM_ENG_RING_BASE_LO, VTTM_ENG_LAST_FENCE_LO, VTTM_ENG_BYTES_LO})
-            pairs.insert(VTTM_ENGINE_BASE(e) + off);
+            for (uint32_t r = 0; r < VTTM_NUM_RINGS; r++) pairs.insert(VTTM_RING_BLOCK(e, r) + off);
     }
     uint32_t bad = 0;
     auto check = [&](uint64_t off, unsigned size, bool good) {
