@@ -38,6 +38,8 @@ const char* fault_reason_name(std::uint32_t reason) {
             return "large leaf misaligned";
         case VTTM_FAULT_LEAF_MIXED:
             return "large leaf mixed";
+        case VTTM_FAULT_PRIVILEGE:
+            return "privileged packet";
         default:
             return "unknown";
     }
