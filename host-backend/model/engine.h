@@ -75,6 +75,7 @@ private:
     std::array<unsigned, VTTM_PRIORITY_MAX + 1> last_ring_{};  // had the last turn, by priority
 
     std::array<std::unique_ptr<RingContext>, kRings> rings_;
+    uint64_t busy_since_ = 0;  // the worker's: up to here its time is counted; 0: it has rested
     std::atomic<uint64_t> inv_done_{0};
     std::atomic<uint64_t> busy_ns_{0};
     std::atomic<uint64_t> resets_{0};

@@ -167,6 +167,7 @@ void RingContext::dispatch() {
 }
 
 void RingContext::execute(Executor& exec) {
+    wait_ = false;  // what a reset ended may have waited
     if (Fault fault = exec.begin(packet_))
         fail_packet(fault);
     else

@@ -169,7 +169,7 @@ private:
 
     // RAM is written only while the model stands still: what races is the model, not this program.
     void poke(uint64_t addr, const void* bytes, size_t n) {
-        if (addr >= kRam || n > kRam - addr) return;
+        if (!n || addr >= kRam || n > kRam - addr) return;
         if (addr + n > kHole && addr < kHole + kHoleSize) return;
         vttm_model_pause(model_);
         std::memcpy(bus_.ram(addr), bytes, n);

@@ -97,6 +97,17 @@ public:
         interrupts_.wait(before, std::memory_order_acquire);
         return reinterpret_cast<vttm_fence_value*>(ram_.get() + addr)->status;
     }
+    // Rings for @packet without a fence behind it, and does not wait.
+    template <typename Packet>
+    void submit(unsigned e, const Packet& packet) {
+        uint32_t words[sizeof(Packet) / 4];
+        std::memcpy(words, &packet, sizeof(packet));
+        for (uint32_t w : words) put(e, w);
+        wr(VTTM_ENGINE_BASE(e) + VTTM_ENG_TAIL, tail_[e]);
+    }
+    // Memory for the benchmark itself, behind all that is here: a bus address, and what is there.
+    uint64_t scratch_addr() const { return bytes_ + kScratch; }
+    uint8_t* scratch() { return ram_.get() + scratch_addr(); }
     vttm_stamp_result result() const {
         vttm_stamp_result r;
         std::memcpy(&r, ram_.get() + bytes_ + kResult, sizeof(r));
@@ -134,7 +145,8 @@ private:
     // Behind the range: fence, result, rings, upper tables, leaf tables.
     static constexpr uint64_t kBig = 1ull << VTTM_LEAF_2M_SHIFT;
     static constexpr uint64_t kFence = 0, kResult = 0x1000, kRings = 0x2000, kUpper = 0x4000,
-                              kLeaves = 0x10000, kExtra = 16ull << 20;
+                              kLeaves = 0x10000, kScratch = 8ull << 20,
+                              kExtra = 16ull << 20;
 
     struct Free {
         void operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t(1 << 21)); }

@@ -5,8 +5,10 @@
 // distorts them little.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,6 +107,72 @@ void BM_fence_round_trip(benchmark::State& state) {
     for (auto _ : state) m.run(VTTM_ENGINE_COPY, BenchMachine::nop());
 }
 
+// Fetching and decoding a packet in the ring; items are packets.
+void BM_decode(benchmark::State& state) {
+    struct {
+        uint32_t words[1000];
+    } nops;
+    std::fill(std::begin(nops.words), std::end(nops.words), BenchMachine::nop());
+    for (auto _ : state) machine().run(VTTM_ENGINE_COPY, nops);
+    state.SetItemsProcessed(state.iterations() * std::size(nops.words));
+}
+
+// ... in an indirect buffer in system memory (0) or through the VM's page tables (1).
+void BM_decode_indirect(benchmark::State& state) {
+    constexpr uint32_t kPackets = 100000;
+    BenchMachine& m = machine();
+    m.map_pages(Placement::ram_in_order);
+    const bool vm = state.range(0);
+    auto* words = reinterpret_cast<uint32_t*>(vm ? m.ram() : m.scratch());
+    std::fill_n(words, kPackets, BenchMachine::nop());
+    const uint64_t addr = vm ? BenchMachine::kVa : m.scratch_addr();
+    const uint32_t space = vm ? VTTM_SPACE_VM : VTTM_SPACE_SYSTEM;
+    const vttm_pkt_indirect packet{VTTM_PKT_HDR(VTTM_OP_INDIRECT, VTTM_PKT_DST(space), 4),
+                                   static_cast<uint32_t>(addr), static_cast<uint32_t>(addr >> 32),
+                                   kPackets};
+    for (auto _ : state)
+        if (m.run(VTTM_ENGINE_COPY, packet)) state.SkipWithError("the buffer failed");
+    state.SetItemsProcessed(state.iterations() * kPackets);
+}
+
+// Two engines wait for each other in turns; items are hand-overs from one to the other and back.
+void BM_semaphore_round_trip(benchmark::State& state) {
+    constexpr unsigned kRounds = 80;
+    struct Round {
+        vttm_pkt_sem_signal signal;
+        vttm_pkt_sem_wait wait;
+    };
+    struct {
+        Round rounds[kRounds];
+    } ping, pong;
+    static uint64_t value = 0;
+    BenchMachine& m = machine();
+    std::memset(m.scratch(), 0, 16);
+    value = 0;
+    const auto lo = [](uint64_t v) { return static_cast<uint32_t>(v); };
+    const auto hi = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
+    const auto signal = [&](uint64_t addr, uint64_t v) -> vttm_pkt_sem_signal {
+        return {VTTM_PKT_HDR(VTTM_OP_SEM_SIGNAL, VTTM_PKT_DST(VTTM_SPACE_SYSTEM), 5), lo(addr),
+                hi(addr), lo(v), hi(v)};
+    };
+    const auto wait = [&](uint64_t addr, uint64_t v) -> vttm_pkt_sem_wait {
+        return {VTTM_PKT_HDR(VTTM_OP_SEM_WAIT, VTTM_PKT_DST(VTTM_SPACE_SYSTEM), 6), lo(addr),
+                hi(addr), lo(v), hi(v), VTTM_CMP_GE};
+    };
+    const uint64_t a = m.scratch_addr(), b = a + 8;
+    for (auto _ : state) {
+        for (unsigned i = 0; i < kRounds; i++) {
+            value++;
+            ping.rounds[i] = {signal(a, value), wait(b, value)};
+            pong.rounds[i] = {signal(b, value - 1), wait(a, value)};
+        }
+        m.submit(VTTM_ENGINE_STAMP, pong);
+        m.submit(VTTM_ENGINE_STAMP, signal(b, value));
+        m.run(VTTM_ENGINE_COPY, ping);
+    }
+    state.SetItemsProcessed(state.iterations() * kRounds);
+}
+
 // What an access costs on top of the walk that checks it: range(0) is how many sizes of leaves the
 // TLB holds (the smallest first, so the hit is in the last).
 void BM_tlb_hit(benchmark::State& state) {
@@ -139,6 +207,9 @@ BENCHMARK(BM_engine_copy)->Apply(placements);
 BENCHMARK(BM_engine_fill)->Apply(placements);
 BENCHMARK(BM_tlb_hit)->ArgName("sizes")->DenseRange(1, 3);
 BENCHMARK(BM_fence_round_trip)->UseRealTime();
+BENCHMARK(BM_decode)->MeasureProcessCPUTime();
+BENCHMARK(BM_decode_indirect)->ArgName("vm")->Arg(0)->Arg(1)->MeasureProcessCPUTime();
+BENCHMARK(BM_semaphore_round_trip)->UseRealTime();
 
 // Keeps the rates, to relate them to memcpy at the end.
 class Reporter : public benchmark::ConsoleReporter {

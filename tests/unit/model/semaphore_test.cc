@@ -62,7 +62,7 @@ TEST_F(Semaphore, SignalStoresOrAdds) {
 }
 
 TEST_F(Semaphore, AdditionsOfBothEnginesAndTheCpuAreAtomic) {
-    constexpr int kTimes = 3000;
+    constexpr int kTimes = 20000;
     std::thread engines[2];
     for (unsigned e = 0; e < 2; e++)
         engines[e] = std::thread([&, e] {
@@ -72,9 +72,15 @@ TEST_F(Semaphore, AdditionsOfBothEnginesAndTheCpuAreAtomic) {
                 ASSERT_TRUE(wait_idle(e));
             }
         });
-    for (int i = 0; i < kTimes; i++) __atomic_fetch_add(word(), 1, __ATOMIC_RELAXED);
+    std::atomic<bool> stop{false};
+    uint64_t mine = 0;
+    std::thread cpu([&] {
+        for (; !stop; mine++) __atomic_fetch_add(word(), 1, __ATOMIC_RELAXED);
+    });
     for (auto& t : engines) t.join();
-    EXPECT_EQ(get(), 3u * kTimes);
+    stop = true;
+    cpu.join();
+    EXPECT_EQ(get(), 2u * kTimes + mine);
 }
 
 // Every comparison with memory below, at and above the value; what does not hold waits until it does.
@@ -184,6 +190,25 @@ TEST_F(Semaphore, ResetsEndIt) {
     start_wait(1);
     model_.reset();  // the destructor does not hang
     EXPECT_EQ(bus_.threads(), 0);
+}
+
+// The packet behind a reset is not taken for one that waits.
+TEST_F(Semaphore, ResetsForgetIt) {
+    start_wait(0);
+    reset_engine(0);
+    std::atomic<bool> inside{false}, go{false};
+    bus_.on_map([&](uint64_t addr, bool) {
+        if (addr != kFree) return;
+        inside = true;
+        while (!go) std::this_thread::yield();
+    });
+    put_packet(0, fill_packet(S, kFree, 4, 1));
+    ring(0);
+    ASSERT_TRUE(wait_for([&] { return inside.load(); }));
+    EXPECT_EQ(eng(0, VTTM_ENG_STATUS), 0u);
+    go = true;
+    ASSERT_TRUE(wait_idle(0));
+    bus_.on_map(nullptr);
 }
 
 TEST_F(Semaphore, DisablingSuspendsIt) {
