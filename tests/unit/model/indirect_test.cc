@@ -382,10 +382,11 @@ TEST_F(Indirect, AfterAnErrorNoneIsEntered) {
 
 TEST_F(Indirect, DisableStopsAndResetLeaves) {
     Commands c;
-    c << sem_wait(S, kResultAddr, 1) << nop() << mark(0, 1) << sem_wait(S, kResultAddr, 2);
+    c << sem_wait(S, kResultAddr, 1) << nop() << mark(0, 1) << sem_signal(S, kResultAddr + 8, 1)
+      << sem_wait(S, kResultAddr, 2);
     store(kIb, c);
     auto* word = reinterpret_cast<uint64_t*>(bus_.ram(kResultAddr));
-    *word = 0;
+    word[0] = word[1] = 0;
     put_packet(0, indirect(S, kIb, c.dwords()));
     put_fence(0, 3);
     ring(0);
@@ -397,7 +398,8 @@ TEST_F(Indirect, DisableStopsAndResetLeaves) {
     EXPECT_EQ(out(), 0u);
     EXPECT_EQ(eng(0, VTTM_ENG_STATUS), 0u);
     eng_wr(0, VTTM_ENG_CTRL, VTTM_ENG_CTRL_ENABLE);
-    ASSERT_TRUE(wait_for([&] { return out() == 1; }));
+    ASSERT_TRUE(wait_for([&] { return __atomic_load_n(word + 1, __ATOMIC_ACQUIRE) == 1; }));
+    EXPECT_EQ(out(), 1u);
     ASSERT_TRUE(wait_for(waits));
     reset_engine(0);
     EXPECT_EQ(eng(0, VTTM_ENG_STATUS), VTTM_ENG_STATUS_IDLE);
