@@ -109,7 +109,7 @@ enum vttm_fault_reason {
 	VTTM_FAULT_BUS = 6,           /* system memory not there, or not RAM (own BARs, MMIO) */
 	VTTM_FAULT_NO_VM = 7,         /* the VM has no valid root, or its id is out of range */
 	VTTM_FAULT_BAD_PACKET = 8,    /* well-framed packet with bad operands */
-	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length, bad TAIL: the engine halts */
+	VTTM_FAULT_BAD_FRAMING = 9,   /* unknown opcode or length, bad TAIL: the ring halts */
 	VTTM_FAULT_NO_ACCESS = 10,    /* read or write, and the leaf says NO_ACCESS */
 	VTTM_FAULT_LEAF_LEVEL = 11,   /* LARGE in the root or in an entry of level 3 or 2 */
 	VTTM_FAULT_LEAF_ALIGN = 12,   /* address of a large leaf is not what its place asks for */
@@ -174,20 +174,21 @@ enum vttm_fault_reason {
 #define VTTM_ENG_CTRL 0x00u             /* RW */
 #define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches packets only while set */
 /*
- * Self-clearing: drops the packet under way, HEAD = TAIL = 0, no current VM, no pending error,
- * clears HALTED. ENABLE becomes what the same write says. The ring's place, LAST_FENCE, the
- * counters and the TLB stay.
+ * Self-clearing: drops packet and buffers under way, HEAD = TAIL = 0, no current VM, no pending error,
+ * clears HALTED. ENABLE becomes what the same write says. The ring's place, LAST_FENCE, PRIORITY,
+ * the counters and the TLB stay.
+ * RESET is the engine's: all rings; it stands in the block of ring 0 only (elsewhere it is refused),
+ * and clears ENABLE of the other rings. RING_RESET is for the ring of the block alone.
  */
 #define VTTM_ENG_CTRL_RESET (1u << 1)
-/* Above: of ring 0 only (refused elsewhere), and it resets all rings; it clears ENABLE of the others. */
-#define VTTM_ENG_CTRL_RING_RESET (1u << 2) /* self-clearing: the same for this ring alone */
+#define VTTM_ENG_CTRL_RING_RESET (1u << 2) /* VTTM_FEATURE_RINGS */
 #define VTTM_ENG_STATUS 0x04u           /* RO */
 #define VTTM_ENG_STATUS_IDLE (1u << 0)  /* HEAD == TAIL and no packet under way */
-/* Stopped by VTTM_FAULT_BAD_FRAMING, or VTTM_FAULT_BUS of the ring itself; needs RESET. */
+/* Stopped by VTTM_FAULT_BAD_FRAMING, or VTTM_FAULT_BUS of the ring itself; needs a reset. */
 #define VTTM_ENG_STATUS_HALTED (1u << 1)
-/* Poll until clear after ENG_CTRL_RESET; until then writes to this engine are ignored. */
+/* Poll until clear after a reset; until then writes to this block are ignored. */
 #define VTTM_ENG_STATUS_RESETTING (1u << 2)
-/* Waits at a retryable fault for VTTM_ENG_ANSWER, or RESET; not IDLE. */
+/* Waits at a retryable fault for VTTM_ENG_ANSWER, or a reset; not IDLE. */
 #define VTTM_ENG_STATUS_STALLED (1u << 3)
 /* Holds at a SEM_WAIT and looks for its value; not IDLE. Clear while not ENABLE: it does not look. */
 #define VTTM_ENG_STATUS_WAITING (1u << 4)

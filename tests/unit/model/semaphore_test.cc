@@ -161,6 +161,39 @@ TEST_F(Semaphore, AWaitHoldsUpNobodyElse) {
     ASSERT_TRUE(wait_for([&] { return last_fence(0) == 77; }));
 }
 
+// Signals, fences and doorbells make it look at once: far more often than the pauses alone would.
+TEST_F(Semaphore, WhatWakesIt) {
+    start_wait(0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // past the first, short looks
+    std::atomic<unsigned> looks{0};
+    bus_.on_map([&](uint64_t addr, bool) { looks += addr == kSem; });
+    const std::function<void()> wakers[] = {
+        [&] { put_packet(1, sem_signal(S, kSem + 64, 1)), ring(1); },
+        [&] { put_fence(1, 1, false, kFenceAddr + 0x80), ring(1); },
+        [&] { ring(0); },
+    };
+    for (const auto& wake : wakers) {
+        constexpr unsigned kTimes = 40;
+        std::chrono::nanoseconds best = std::chrono::hours(1);
+        // On a busy machine a try may take long for other reasons.
+        for (int tries = 0; tries < 100 && best > std::chrono::milliseconds(kTimes / 2); tries++) {
+            const auto start = std::chrono::steady_clock::now();
+            for (unsigned i = 0; i < kTimes; i++) {
+                const unsigned before = looks;
+                wake();
+                while (looks == before) std::this_thread::yield();
+            }
+            best = std::min<std::chrono::nanoseconds>(best,
+                                                      std::chrono::steady_clock::now() - start);
+            ASSERT_TRUE(wait_idle(1));
+        }
+        EXPECT_LE(best, std::chrono::milliseconds(kTimes / 2)) << &wake - wakers;
+    }
+    set(1);
+    ASSERT_TRUE(wait_for([&] { return last_fence(0) == 77; }));
+    bus_.on_map(nullptr);
+}
+
 TEST_F(Semaphore, AWaitBurnsNoCore) {
     start_wait(0);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));  // past the first, short looks
