@@ -13,8 +13,8 @@ namespace vttm::model {
 namespace {
 
 // More waiting invalidations than this are folded into one of everything: a guest that floods the
-// register costs no memory.
-constexpr size_t kMaxInvalidations = 1024;
+// register costs neither memory nor time.
+constexpr size_t kMaxInvalidations = 64;
 
 // Keeps signals of the embedding process away from a thread that starts meanwhile.
 class SignalsBlocked {
@@ -39,6 +39,7 @@ Engine::Engine(const EngineShared& shared, unsigned index, vttm_engine_class cls
     : core_(shared, index, cls, tlb_entries) {
     for (unsigned r = 0; r < kRings; r++) rings_[r] = std::make_unique<RingContext>(core_, r);
     invalidations_.reserve(kMaxInvalidations);
+    obeying_.reserve(kMaxInvalidations);
     SignalsBlocked blocked;
     worker_ = std::thread([this] { run(); });
     const std::string name = "vttm-engine" + std::to_string(index);
@@ -173,15 +174,25 @@ void Engine::rest(std::unique_lock<std::mutex>& lock) {
     busy_since_ = 0;
 }
 
+// With mu_ released: nobody's register access waits for it.
+void Engine::obey_invalidations(std::unique_lock<std::mutex>& lock) {
+    invalidations_.swap(obeying_);
+    const uint64_t folded = std::exchange(invalidations_folded_, 0);
+    lock.unlock();
+    for (const TlbInvalidation& inv : obeying_) apply_invalidation(inv);
+    obeying_.clear();
+    inv_done_.fetch_add(folded, std::memory_order_release);
+    lock.lock();
+}
+
 // Between two chunks: obeys what was asked meanwhile. The ring that comes next, or none: the worker
 // shall end.
 RingContext* Engine::serve_requests(std::unique_lock<std::mutex>& lock) {
     for (;;) {
-        for (const TlbInvalidation& inv : invalidations_) apply_invalidation(inv);
-        invalidations_.clear();
-        inv_done_.fetch_add(invalidations_folded_, std::memory_order_release);
-        invalidations_folded_ = 0;
-
+        if (!invalidations_.empty()) {
+            obey_invalidations(lock);
+            continue;
+        }
         const bool asked = reset_wanted_ || device_reset_wanted_;
         RingContext* ring = stop_ || paused_ || asked ? nullptr : next_ring();
         if (!ring && !core_.witness.empty()) {

@@ -52,6 +52,7 @@ public:
 private:
     void run();
     RingContext* serve_requests(std::unique_lock<std::mutex>& lock);
+    void obey_invalidations(std::unique_lock<std::mutex>& lock);
     void rest(std::unique_lock<std::mutex>& lock);
     RingContext* next_ring();
     void request_ring_reset(uint32_t rings);
@@ -76,6 +77,7 @@ private:
 
     std::array<std::unique_ptr<RingContext>, kRings> rings_;
     uint64_t busy_since_ = 0;  // the worker's: up to here its time is counted; 0: it has rested
+    std::vector<TlbInvalidation> obeying_;  // the worker's
     std::atomic<uint64_t> inv_done_{0};
     std::atomic<uint64_t> busy_ns_{0};
     std::atomic<uint64_t> resets_{0};

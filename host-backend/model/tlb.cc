@@ -6,7 +6,6 @@
 #include <new>
 
 #include "protocol/vttm_pte.h"
-#include "protocol/vttm_regs.h"
 
 namespace vttm::model {
 
@@ -15,7 +14,7 @@ constexpr unsigned kVpnBits = VTTM_VA_BITS - VTTM_PAGE_SHIFT;
 constexpr unsigned kVmBits = 8;
 constexpr unsigned kSizeShift = kVpnBits + kVmBits;
 constexpr uint64_t kVpns = 1ull << kVpnBits;
-constexpr size_t kFirstSlots = 4096;
+constexpr size_t kGroup = 8;  // neighbouring keys whose buckets share a cache line
 
 static_assert(VTTM_MAX_VMS == 1u << kVmBits);
 
@@ -23,137 +22,197 @@ unsigned size_of_key(uint64_t key) { return static_cast<unsigned>(key >> kSizeSh
 uint32_t vm_of_key(uint64_t key) {
     return static_cast<uint32_t>(key >> kVpnBits & ((1u << kVmBits) - 1));
 }
+uint64_t key_of(uint32_t vm, uint64_t vpn, unsigned size, unsigned shift) {
+    return static_cast<uint64_t>(size) << kSizeShift | static_cast<uint64_t>(vm) << kVpnBits |
+           vpn >> shift;
+}
 }  // namespace
 
-// Open addressing with linear probing at a load of at most one half; erasing shifts back, so there
-// are no tombstones and a lookup never degrades.
-Tlb::Tlb(size_t capacity, const Shifts& shifts)
-    : shifts_(shifts), capacity_(std::max<size_t>(capacity, 1)) {
-    size_t n = std::min(kFirstSlots, std::bit_ceil(capacity_ * 2));
-    slots_.assign(n, Slot{0, 0});
-    shift_ = 64 - static_cast<unsigned>(std::countr_zero(n));
+// Chains of nodes behind twice as many buckets as nodes. The memory of both is only touched where
+// it is used.
+Tlb::Tlb(size_t capacity, const Shifts& shifts, unsigned generation_bits)
+    : shifts_(shifts),
+      capacity_(std::max<size_t>(capacity, 1)),
+      generation_mask_(static_cast<uint32_t>((1ull << generation_bits) - 1)) {
+    const size_t n = std::max(kGroup, std::bit_ceil(capacity_) * 2);
+    buckets_.reset(static_cast<Index*>(std::calloc(n, sizeof(Index))));
+    if (!buckets_) throw std::bad_alloc();
+    bucket_shift_ = 64 - static_cast<unsigned>(std::countr_zero(n));
+    nodes_.reserve(capacity_);
 }
 
-uint64_t Tlb::key_of(uint32_t vm, uint64_t vpn, unsigned size) const {
-    return static_cast<uint64_t>(size) << kSizeShift | static_cast<uint64_t>(vm) << kVpnBits |
-           vpn >> shifts_[size];
+// Neighbours have different buckets, and so do pages at a stride.
+Tlb::Index& Tlb::bucket(uint64_t key) const {
+    const uint64_t group = key / kGroup * 0x9e3779b97f4a7c15ull;
+    return buckets_.get()[(group >> bucket_shift_) ^ (key & (kGroup - 1))];
 }
 
-// Neighbouring pages share cache lines: eight consecutive keys have consecutive homes.
-size_t Tlb::home(uint64_t key) const {
-    uint64_t group = (key >> 3) * 0x9e3779b97f4a7c15ull;
-    return ((group >> shift_) & ~size_t{7}) | (key & 7);
+bool Tlb::is_dead(const Node& n) const {
+    return n.generation != vms_[vm_of_key(n.key)].generation;
 }
 
-size_t Tlb::find(uint64_t key) const {
-    const size_t mask = slots_.size() - 1;
-    size_t i = home(key) & mask;
-    while (slots_[i].pte && slots_[i].key != key) i = (i + 1) & mask;
+Tlb::List& Tlb::list_of(const Node& n) { return vms_[vm_of_key(n.key)].lists[size_of_key(n.key)]; }
+
+Tlb::Index Tlb::find(uint64_t key) const {
+    Index i = bucket(key);
+    while (i && (node(i).key != key || is_dead(node(i)))) i = node(i).chain;
     return i;
 }
 
 Tlb::Hit Tlb::lookup(uint32_t vm, uint64_t vpn) const {
     for (unsigned size = 0; size < kSizes; size++) {
-        if (!used_by_size_[size]) continue;
-        const uint64_t pte = slots_[find(key_of(vm, vpn, size))].pte;
-        if (pte) return {pte, size};
+        if (!vms_[vm].lists[size].count) continue;
+        if (const Index i = find(key_of(vm, vpn, size, shifts_[size]))) return {node(i).pte, size};
     }
     return {};
 }
 
-void Tlb::insert(uint32_t vm, uint64_t vpn, unsigned size, uint64_t pte) {
-    const uint64_t key = key_of(vm, vpn, size);
-    if (used_ >= capacity_ || ((used_ + 1) * 2 > slots_.size() && !grow())) evict_one();
-    slots_[find(key)] = Slot{key, pte};
-    used_++;
-    used_by_size_[size]++;
+// --- Nodes ---------------------------------------------------------------------------------------
+
+void Tlb::append(List& list, Index i) {
+    node(i).prev = list.last;
+    node(i).next = 0;
+    (list.last ? node(list.last).next : list.first) = i;
+    list.last = i;
+    list.count++;
 }
 
-bool Tlb::grow() {
-    std::vector<Slot> old;
-    try {
-        std::vector<Slot> bigger(slots_.size() * 2, Slot{0, 0});
-        old.swap(slots_);
-        slots_.swap(bigger);
-    } catch (const std::bad_alloc&) {
-        // Out of host memory: what there is now is the capacity.
-        capacity_ = std::max<size_t>(used_, 1);
-        return false;
-    }
-    shift_--;
-    hand_ = 0;
-    for (const Slot& s : old)
-        if (s.pte) slots_[find(s.key)] = s;
-    return true;
+void Tlb::unlink(List& list, Index i) {
+    const Node& n = node(i);
+    (n.prev ? node(n.prev).next : list.first) = n.next;
+    (n.next ? node(n.next).prev : list.last) = n.prev;
+    list.count--;
 }
 
-void Tlb::erase_slot(size_t i) {
-    const size_t mask = slots_.size() - 1;
-    used_by_size_[size_of_key(slots_[i].key)]--;
-    size_t hole = i;
-    for (size_t j = (i + 1) & mask; slots_[j].pte; j = (j + 1) & mask) {
-        // An entry may fill the hole unless its home lies behind the hole.
-        size_t from_home = (j - (home(slots_[j].key) & mask)) & mask;
-        size_t from_hole = (j - hole) & mask;
-        if (from_home >= from_hole) {
-            slots_[hole] = slots_[j];
-            hole = j;
-        }
-    }
-    slots_[hole] = Slot{0, 0};
-    used_--;
+void Tlb::unchain(Index i) {
+    Index* at = &bucket(node(i).key);
+    while (*at != i) at = &node(*at).chain;
+    *at = node(i).chain;
 }
 
-void Tlb::evict_one() {
-    const size_t mask = slots_.size() - 1;
-    if (!used_) return;
-    while (!slots_[hand_ & mask].pte) hand_++;
-    erase_slot(hand_ & mask);
-    hand_ = (hand_ + 1) & mask;
+// A node that is in no list any more can be used again.
+void Tlb::release(Index i) {
+    unchain(i);
+    node(i).chain = free_;
+    free_ = i;
+}
+
+void Tlb::drop(Index i) {
+    unlink(list_of(node(i)), i);
+    live_--;
+    release(i);
+}
+
+// Uses the node again that has been dead for longest.
+void Tlb::bury() {
+    const Index i = dead_.first;
+    unlink(dead_, i);
+    release(i);
+}
+
+void Tlb::evict(Index i) {
+    drop(i);
     evictions_++;
 }
 
-template <typename Match>
-void Tlb::erase_if(Match match) {
-    for (size_t i = 0; i < slots_.size();) {
-        if (slots_[i].pte && match(slots_[i].key))
-            erase_slot(i);  // may have moved another entry here: look again
-        else
-            i++;
+// Makes room for one more node in the chain of @key.
+void Tlb::trim_chain(uint64_t key) {
+    unsigned length = 0;
+    Index last = 0;
+    for (Index i = bucket(key), next; i; i = next) {
+        next = node(i).chain;
+        if (is_dead(node(i))) {
+            unlink(dead_, i);
+            release(i);
+        } else {
+            length++;
+            last = i;
+        }
     }
+    if (length >= kMaxChain) evict(last);
 }
+
+Tlb::Index Tlb::take_node() {
+    if (!free_ && nodes_.size() < capacity_) {
+        nodes_.emplace_back();
+        return static_cast<Index>(nodes_.size());
+    }
+    if (!free_ && dead_.first) bury();
+    if (!free_) {
+        evict(static_cast<Index>(hand_ + 1));  // no node is free or dead: it is a live one
+        hand_ = (hand_ + 1) % capacity_;
+    }
+    const Index i = free_;
+    free_ = node(i).chain;
+    return i;
+}
+
+void Tlb::insert(uint32_t vm, uint64_t vpn, unsigned size, uint64_t pte) {
+    const uint64_t key = key_of(vm, vpn, size, shifts_[size]);
+    trim_chain(key);
+    const Index i = take_node();
+    Index& first = bucket(key);
+    node(i) = Node{key, pte, vms_[vm].generation, first, 0, 0};
+    first = i;
+    append(list_of(node(i)), i);
+    live_++;
+}
+
+// --- Invalidation --------------------------------------------------------------------------------
 
 void Tlb::invalidate_all() {
-    if (!used_) return;
-    std::fill(slots_.begin(), slots_.end(), Slot{0, 0});
-    used_ = 0;
-    used_by_size_ = {};
+    for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) invalidate_vm(vm);
 }
 
+// Each call that kills buries one, the oldest first: so, with fewer nodes than generations, no node
+// is left of a generation when its number comes again.
 void Tlb::invalidate_vm(uint32_t vm) {
-    if (!used_) return;
-    erase_if([vm](uint64_t key) { return vm_of_key(key) == vm; });
+    if (vm >= VTTM_MAX_VMS) return;
+    bool any = false;
+    for (List& list : vms_[vm].lists) {
+        if (!list.first) continue;
+        any = true;
+        live_ -= list.count;
+        node(list.first).prev = dead_.last;
+        (dead_.last ? node(dead_.last).next : dead_.first) = list.first;
+        dead_.last = list.last;
+        dead_.count += list.count;
+        list = List();
+    }
+    if (!any) return;
+    vms_[vm].generation = (vms_[vm].generation + 1) & generation_mask_;
+    bury();
 }
 
-void Tlb::invalidate_keys(uint64_t first, uint64_t n) {
-    if (n > used_) {
-        erase_if([=](uint64_t key) { return key - first < n; });
+// Drops what has one of @keys keys from @first on: by the keys or by the nodes, as is less work.
+void Tlb::invalidate_list(List& list, uint64_t first, uint64_t keys) {
+    if (keys < list.count) {
+        for (uint64_t key = first; key < first + keys; key++)
+            if (const Index i = find(key)) drop(i);
         return;
     }
-    for (uint64_t key = first; key < first + n; key++) {
-        const size_t i = find(key);
-        if (slots_[i].pte) erase_slot(i);
+    for (Index i = list.first, next; i; i = next) {
+        next = node(i).next;
+        if (node(i).key - first < keys) drop(i);
     }
 }
 
 void Tlb::invalidate_range(uint32_t vm, uint64_t first_vpn, uint64_t pages) {
-    if (!pages || first_vpn >= kVpns || vm >> kVmBits) return;
+    if (!pages || first_vpn >= kVpns || vm >= VTTM_MAX_VMS) return;
     const uint64_t last_vpn = first_vpn + std::min(pages, kVpns - first_vpn) - 1;
+    std::array<uint64_t, kSizes> first, keys;
+    uint64_t probes = 0;
     for (unsigned size = 0; size < kSizes; size++) {
-        if (!used_by_size_[size]) continue;
-        const uint64_t first = key_of(vm, first_vpn, size);
-        invalidate_keys(first, key_of(vm, last_vpn, size) - first + 1);
+        first[size] = key_of(vm, first_vpn, size, shifts_[size]);
+        keys[size] = key_of(vm, last_vpn, size, shifts_[size]) - first[size] + 1;
+        probes += std::min<uint64_t>(keys[size], vms_[vm].lists[size].count);
     }
+    if (probes > kMaxProbes) {
+        invalidate_vm(vm);
+        return;
+    }
+    for (unsigned size = 0; size < kSizes; size++)
+        invalidate_list(vms_[vm].lists[size], first[size], keys[size]);
 }
 
 }  // namespace vttm::model

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -81,6 +82,22 @@ public:
                 (place == Placement::ram_2m ? VTTM_PTE_LARGE | VTTM_PTE_WRITE | va : table);
         }
         wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(VTTM_TLB_INV_ALL, 0u));
+    }
+
+    // @vm has the page tables of VM 0, too.
+    void share_root(uint32_t vm) {
+        wr64(VTTM_REG_VM_ROOT_LO(vm), (bytes_ + kUpper) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM);
+    }
+    void set_vm(unsigned e, uint32_t vm) {
+        run(e, vttm_pkt_set_vm{VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm});
+    }
+    // Seconds that the register write took.
+    double invalidate(uint32_t scope, uint32_t vm, uint64_t va, uint32_t pages) {
+        wr64(VTTM_REG_TLB_INV_START_LO, va);
+        wr(VTTM_REG_TLB_INV_PAGES, pages);
+        const auto start = std::chrono::steady_clock::now();
+        wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(scope, vm));
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
     // Runs one packet and sleeps until its interrupt comes; returns the status of its fence.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Page tables and TLB: every fault reason, stale translations, invalidation.
+#include "host-backend/model/tlb.h"
 #include "tests/unit/model/mmu_machine.h"
 
 namespace vttm::model::test {
@@ -321,6 +322,40 @@ TEST_F(MmuTest, FloodOfInvalidationsIsCountedToTheLast) {
     invalidate(VTTM_TLB_INV_ALL);
     bus_.on_map(nullptr);
     EXPECT_EQ(finish(0), 0u);
+}
+
+// More entries in the range than an invalidation looks at: the VM's other pages go as well, another
+// VM's do not, and what was not invalidated is still told of.
+TEST_F(MmuTest, LargeRangesDropTheVmOnly) {
+    constexpr uint64_t kPages = Tlb::kMaxProbes + 1, kFar = kVa + (1ull << 40);
+    const uint64_t other = make_vm(2);
+    for (uint64_t i = 0; i < kPages; i++) tables_.set(root_, kVa + i * kPage, sys_pte(kFree));
+    tables_.set(root_, kFar, sys_pte(kFree + kPage));
+    tables_.set(other, kVa, sys_pte(kFree + 2 * kPage));
+    const auto use_other = [&] {
+        put_set_vm(0, 2);
+        EXPECT_EQ(fill(kVa, 1), 0u);
+        put_set_vm(0, 1);
+    };
+    const auto use_all = [&] {
+        ASSERT_EQ(run(0, fill_packet(VTTM_SPACE_VM, kVa, kPages * kPage, 1)), 0u);
+        ASSERT_EQ(fill(kFar, 1), 0u);
+        use_other();
+    };
+    for (const uint64_t pages : {kPages - 1, kPages}) {
+        use_all();
+        const uint32_t before = stale();
+        tables_.set(root_, kFar, sys_pte(kFree + 3 * kPage));
+        tables_.set(other, kVa, sys_pte(kFree + 4 * kPage));
+        invalidate(VTTM_TLB_INV_RANGE, 1, kVa, static_cast<uint32_t>(pages));
+        EXPECT_EQ(fill(kFar, 2), 0u);
+        EXPECT_EQ(stale(), before + (pages < kPages ? 1u : 0u));
+        use_other();
+        EXPECT_EQ(stale(), before + (pages < kPages ? 2u : 1u));
+        tables_.set(root_, kFar, sys_pte(kFree + kPage));
+        tables_.set(other, kVa, sys_pte(kFree + 2 * kPage));
+        invalidate(VTTM_TLB_INV_ALL);
+    }
 }
 
 class SmallTlb : public MmuTest {
