@@ -141,7 +141,7 @@ enum vttm_fault_reason {
 #define VTTM_REG_FAULT_RING_BASE_LO 0x0090u /* RW while off: bus address; low 12 bits are 0 */
 #define VTTM_REG_FAULT_RING_BASE_HI 0x0094u
 #define VTTM_REG_FAULT_RING_SIZE 0x0098u /* RW while off: bytes, power of two, 4 KiB..64 KiB */
-#define VTTM_REG_FAULT_RING_CTRL 0x009cu /* RW */
+#define VTTM_REG_FAULT_RING_CTRL 0x009cu /* RW; other bits than these two are refused */
 #define VTTM_FAULT_RING_CTRL_ENABLE (1u << 0)
 #define VTTM_FAULT_RING_CTRL_BUSY (1u << 1) /* RO: a record is being written; not off before */
 #define VTTM_REG_FAULT_RING_PUT 0x00a0u  /* RO: records written */

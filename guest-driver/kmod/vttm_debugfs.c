@@ -5,6 +5,9 @@
  * backed up (ttm_backup).
  */
 #include <linux/debugfs.h>
+#include <linux/kstrtox.h>
+#include <linux/module.h>
+#include <linux/panic.h>
 #include <linux/seq_file.h>
 
 #include <drm/drm_debugfs.h>
@@ -239,6 +242,38 @@ DEFINE_SHOW_ATTRIBUTE(vttm_stats);
 
 DEFINE_SHOW_ATTRIBUTE(vttm_faults);
 
+static ssize_t vttm_unsafe_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	struct vttm_device *vdev = file->private_data;
+	const char text[] = { READ_ONCE(vdev->unsafe_skip_invalidation) ? 'Y' : 'N', '\n' };
+
+	return simple_read_from_buffer(buf, len, pos, text, sizeof(text));
+}
+
+static ssize_t vttm_unsafe_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+{
+	struct vttm_device *vdev = file->private_data;
+	bool on;
+	int ret;
+
+	ret = kstrtobool_from_user(buf, len, &on);
+	if (ret)
+		return ret;
+	/* Whatever breaks from now on is not the kernel's fault. */
+	if (on)
+		add_taint(TAINT_USER, LOCKDEP_STILL_OK);
+	WRITE_ONCE(vdev->unsafe_skip_invalidation, on);
+	return len;
+}
+
+static const struct file_operations vttm_unsafe_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.read = vttm_unsafe_read,
+	.write = vttm_unsafe_write,
+	.llseek = default_llseek,
+};
+
 void vttm_debugfs_init(struct drm_minor *minor)
 {
 	struct vttm_device *vdev = to_vttm_device(minor->dev);
@@ -260,8 +295,7 @@ void vttm_debugfs_init(struct drm_minor *minor)
 	 * A driver bug by order: PTEs are cleared and the TLB keeps them. The device must notice
 	 * (and touches memory that is not its own any more: for tests that keep it allocated).
 	 */
-	debugfs_create_bool("unsafe_skip_invalidation", 0600, root,
-			    &vdev->unsafe_skip_invalidation);
+	debugfs_create_file("unsafe_skip_invalidation", 0600, root, vdev, &vttm_unsafe_fops);
 #ifdef TTM_DEVICE_HAS_BACKUP
 	ttm_device_create_backup_debugfs(&vdev->ttm, root, "ttm_backup");
 #endif

@@ -6,6 +6,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/seq_file.h>
 
+#include <drm/drm_drv.h>
 #include <drm/drm_print.h>
 
 #include "vttm_drv.h"
@@ -105,22 +106,37 @@ void vttm_fault_process(struct vttm_device *vdev)
 	}
 }
 
-/* The last faults, oldest first. */
+/*
+ * A copy of record @n, unless a newer one has taken its place, or may be taking it: the device
+ * writes record PUT before it moves PUT, so PUT is read behind the copy.
+ */
+static bool vttm_fault_copy(struct vttm_device *vdev, u32 n, struct vttm_fault_record *rec)
+{
+	memcpy(rec, &vdev->faults[n % VTTM_FAULT_RECORDS], sizeof(*rec));
+	/* readl() orders itself only before what follows. */
+	rmb();
+	if (vttm_read(vdev, VTTM_REG_FAULT_RING_PUT) - n >= VTTM_FAULT_RECORDS)
+		return false;
+	return le32_to_cpu((__force __le32)rec->number) == n;
+}
+
+/* The last faults, oldest first. A device that is gone reads as all ones: nothing is shown. */
 int vttm_faults_show(struct seq_file *m, void *unused)
 {
 	struct vttm_device *vdev = m->private;
 	u32 get = READ_ONCE(vdev->fault_get);
 	u32 n = get - min(get, VTTM_FAULT_RECORDS);
+	int idx;
 
-	if (!vdev->faults)
+	if (!vdev->faults || !drm_dev_enter(&vdev->drm, &idx))
 		return 0;
 	for (; n != get; n++) {
-		struct vttm_fault_record rec = vdev->faults[n % VTTM_FAULT_RECORDS];
-		u32 info = le32_to_cpu((__force __le32)rec.info);
+		struct vttm_fault_record rec;
+		u32 info;
 
-		/* Overwritten by a newer one. */
-		if (le32_to_cpu((__force __le32)rec.number) != n)
+		if (!vttm_fault_copy(vdev, n, &rec))
 			continue;
+		info = le32_to_cpu((__force __le32)rec.info);
 		seq_printf(m, "%u %llu engine %u vm %u %s 0x%llx reason %u fence %llu\n", n,
 			   le64_to_cpu((__force __le64)rec.time_ns), VTTM_FAULT_INFO_ENGINE(info),
 			   VTTM_FAULT_INFO_VM(info),
@@ -128,5 +144,6 @@ int vttm_faults_show(struct seq_file *m, void *unused)
 			   le64_to_cpu((__force __le64)rec.addr), VTTM_FAULT_INFO_REASON(info),
 			   le64_to_cpu((__force __le64)rec.last_fence));
 	}
+	drm_dev_exit(idx);
 	return 0;
 }

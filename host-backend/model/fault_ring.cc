@@ -53,6 +53,7 @@ bool FaultRing::write_size(uint32_t val) {
 }
 
 bool FaultRing::write_ctrl(uint32_t val) {
+    if (val & ~(VTTM_FAULT_RING_CTRL_ENABLE | VTTM_FAULT_RING_CTRL_BUSY)) return false;
     std::lock_guard lock(mu_);
     if (!(val & VTTM_FAULT_RING_CTRL_ENABLE)) {
         enabled_ = false;

@@ -246,5 +246,21 @@ TEST_F(LargeLeafTest, PlantedAForgottenInvalidationIsFoundAtOnce) {
     }
 }
 
+// To switch a bug on is to be marked for the rest of the boot, as with an unsafe module parameter.
+TEST_F(LargeLeafTest, PlantingABugTaintsTheKernel) {
+    constexpr unsigned long kTaintUser = 1ul << 6;
+    const std::string planted = find_driver_debugfs(files) + "/unsafe_skip_invalidation";
+    const auto taint = [&] { return std::stoul(files.read("/proc/sys/kernel/tainted")); };
+    const unsigned long before = taint();
+    files.write(planted, "N");
+    EXPECT_EQ(taint(), before);
+    EXPECT_EQ(files.read(planted), "N\n");
+    files.write(planted, "Y");
+    EXPECT_EQ(files.read(planted), "Y\n");
+    files.write(planted, "N");
+    EXPECT_TRUE(taint() & kTaintUser);
+    EXPECT_EQ(files.read(planted), "N\n");
+}
+
 }  // namespace
 }  // namespace vttm::guest::test

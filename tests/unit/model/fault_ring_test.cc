@@ -300,5 +300,25 @@ TEST_F(FaultRingTest, Resets) {
         EXPECT_EQ(rd(off), 0u) << std::hex << off;
 }
 
+// Bits that mean nothing yet are refused, whatever stands beside them; BUSY is the device's.
+TEST_F(FaultRingTest, UndefinedBitsAreRefused) {
+    on();
+    for (uint32_t bit = 2; bit < 32; bit++) {
+        const uint32_t before = bad_access();
+        wr(VTTM_REG_FAULT_RING_CTRL, 1u << bit);
+        EXPECT_EQ(ctrl(), VTTM_FAULT_RING_CTRL_ENABLE) << "bit " << bit << ": it stays on";
+        EXPECT_EQ(bad_access(), before + 1);
+    }
+    const uint32_t before = bad_access();
+    wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_BUSY);
+    EXPECT_EQ(ctrl(), 0u);
+    wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE | VTTM_FAULT_RING_CTRL_BUSY);
+    EXPECT_EQ(ctrl(), VTTM_FAULT_RING_CTRL_ENABLE);
+    EXPECT_EQ(bad_access(), before);
+    off();
+    wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE | 1u << 31);
+    EXPECT_EQ(ctrl(), 0u) << "it stays off";
+}
+
 }  // namespace
 }  // namespace vttm::model::test
