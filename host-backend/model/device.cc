@@ -34,9 +34,11 @@ std::string Device::check_config(const vttm_model_config* config, const vttm_mod
     return {};
 }
 
-Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque)
+Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque,
+               const Clock& clock)
     : bus_(ops, opaque, config.vram, config.vram_size),
       vram_visible_(config.vram_visible),
+      clock_(clock),
       fault_ring_(bus_),
       irq_(bus_),
       shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
@@ -101,6 +103,13 @@ void Device::resume() {
 // Memory that was written may be what a ring of any engine waits for.
 void Device::look_again() {
     for (auto& engine : engines_) engine->look_again();
+}
+
+bool Device::wait_at_rest(std::chrono::milliseconds limit) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    bool all = true;
+    for (auto& engine : engines_) all = engine->wait_at_rest(end) && all;
+    return all;
 }
 
 // --- TLB invalidation ----------------------------------------------------------------------------

@@ -21,7 +21,8 @@ inline constexpr uint32_t kMaxTlbEntries = 1u << 24;
 class Device {
 public:
     // @config was checked by check_config().
-    Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque);
+    Device(const vttm_model_config& config, const vttm_model_ops& ops, void* opaque,
+           const Clock& clock = Clock());
     ~Device();
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
@@ -35,6 +36,8 @@ public:
     void pause();
     void resume();
     std::string stats_json() const;
+    // Waits until no engine has anything to do, or @limit has passed (false). For tests.
+    bool wait_at_rest(std::chrono::milliseconds limit);
 
 private:
     std::optional<uint32_t> read32(uint32_t off);

@@ -128,6 +128,15 @@ void Engine::resume() {
     if (paused_ && !--paused_) wake_.notify_one();
 }
 
+bool Engine::wait_at_rest(std::chrono::steady_clock::time_point end) {
+    std::unique_lock lock(mu());
+    return at_rest_.wait_until(lock, end, [this] {
+        return !busy_ && (paused_ || std::ranges::none_of(rings_, [](const auto& ring) {
+                              return ring->has_work();
+                          }));
+    });
+}
+
 void Engine::stop() {
     {
         std::lock_guard lock(mu());

@@ -47,9 +47,7 @@ Tlb::Index& Tlb::bucket(uint64_t key) const {
     return buckets_.get()[(group >> bucket_shift_) ^ (key & (kGroup - 1))];
 }
 
-bool Tlb::is_dead(const Node& n) const {
-    return n.generation != vms_[vm_of_key(n.key)].generation;
-}
+bool Tlb::is_dead(const Node& n) const { return n.generation != vms_[vm_of_key(n.key)].generation; }
 
 Tlb::List& Tlb::list_of(const Node& n) { return vms_[vm_of_key(n.key)].lists[size_of_key(n.key)]; }
 
@@ -161,6 +159,7 @@ void Tlb::insert(uint32_t vm, uint64_t vpn, unsigned size, uint64_t pte) {
 // --- Invalidation --------------------------------------------------------------------------------
 
 void Tlb::invalidate_all() {
+    if (!live_) return;
     for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) invalidate_vm(vm);
 }
 

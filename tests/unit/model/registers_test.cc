@@ -2,6 +2,10 @@
 // The register file: values, access rules, widths.
 #include <gmock/gmock.h>
 
+#include <sys/resource.h>
+
+#include <cstdlib>
+#include <fstream>
 #include <set>
 
 #include "tests/unit/model/machine.h"
@@ -277,6 +281,27 @@ TEST_F(Create, RefusesWrongArguments) {
     ops_.dma_map = nullptr;
     EXPECT_THAT(error(), testing::HasSubstr("callbacks"));
     EXPECT_EQ(bus_.threads(), 0);
+}
+
+// With a process of its own that is short of memory: no exception leaves the C interface.
+TEST_F(Create, TellsWhenThereIsNoMemory) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "a sanitizer needs more address space than it could be left";
+#endif
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    config_.tlb_entries = 1u << 24;
+    const auto create_in_64_mib = [&] {
+        uint64_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        const rlim_t limit = pages * kPage + (64 << 20);
+        const rlimit room{limit, limit};
+        setrlimit(RLIMIT_AS, &room);
+        char err[256] = "";
+        const bool refused = !vttm_model_create(&config_, &ops_, &bus_, err, sizeof(err)) &&
+                             std::string(err).find("cannot create the model: ") == 0;
+        std::exit(refused ? 0 : 1);
+    };
+    EXPECT_EXIT(create_in_64_mib(), testing::ExitedWithCode(0), "");
 }
 
 TEST_F(Create, ShortErrorBufferIsTerminated) {

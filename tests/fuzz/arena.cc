@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fuzz/arena.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "protocol/vttm_fault.h"
+#include "protocol/vttm_packets.h"
+
+namespace vttm::fuzz {
+
+namespace {
+
+constexpr uint64_t kFirstData = 0x30000;  // RAM from here on, and VRAM, hold a pattern
+constexpr uint64_t kProofPages = 8;
+constexpr uint64_t kResult = kScratch + kProofPages * kPage;
+constexpr std::chrono::seconds kRestLimit{20};
+
+// Device time goes on by one with each look: nothing in an input depends on the real one.
+std::atomic<uint64_t> device_time{0};
+uint64_t next_time() { return device_time.fetch_add(1, std::memory_order_relaxed); }
+
+vttm_model_config config_of(FuzzBus& bus, uint32_t tlb_entries) {
+    vttm_model_config config{};
+    config.api = VTTM_MODEL_API;
+    config.tlb_entries = tlb_entries;
+    config.vram = bus.vram.at();
+    config.vram_size = kVram;
+    config.vram_visible = kVram;
+    return config;
+}
+
+uint32_t lo(uint64_t v) { return static_cast<uint32_t>(v); }
+uint32_t hi(uint64_t v) { return static_cast<uint32_t>(v >> 32); }
+
+}  // namespace
+
+Arena::Arena(uint32_t tlb_entries)
+    : bus_(kRam, kVram, kHole, kHoleSize),
+      device_(config_of(bus_, tlb_entries), bus_.ops(true), &bus_, model::Clock(next_time)) {
+    build_memory();
+    for (uint32_t off = 0; off < VTTM_REGS_SIZE; off += 4) {
+        const uint64_t bad = rd(VTTM_REG_BAD_ACCESS);
+        rd(off);
+        if (rd(VTTM_REG_BAD_ACCESS) != bad || off == VTTM_REG_TIMESTAMP_LO ||
+            off == VTTM_REG_TIMESTAMP_HI)
+            continue;
+        offsets_.push_back(off);
+    }
+    device_.reset();
+    clean_registers_ = registers();
+    bus_.hook = [this] { called_back(); };
+}
+
+// What a sane driver would start with: every VA of VMs 0..3 leads to some page. The input then
+// breaks it, bit by bit.
+void Arena::build_memory() {
+    for (uint64_t t = 0; t < 16; t++) {
+        std::array<uint64_t, 512> table;
+        for (uint64_t i = 0; i < table.size(); i++) {
+            const uint64_t next = kTables + ((t / 4 + 1) * 4 + (i + t) % 4) * kPage;
+            const uint64_t leaf =
+                i % 3 ? VTTM_PTE_SYSTEM | (kData + (i * 5 + t) % 64 * kPage) : i * kPage;
+            table[i] = VTTM_PTE_VALID | (i % 7 ? VTTM_PTE_WRITE : 0) |
+                       (t < 12 ? VTTM_PTE_SYSTEM | next : leaf);
+        }
+        std::memcpy(bus_.ram.at(kTables + t * kPage), table.data(), sizeof(table));
+    }
+    const auto pattern = [](WatchedMemory& memory, uint64_t from, uint64_t salt) {
+        auto* words = reinterpret_cast<uint64_t*>(memory.at());
+        for (uint64_t i = from / 8; i < memory.size() / 8; i++) words[i] = mix(salt, i);
+    };
+    pattern(bus_.ram, kFirstData, 1);
+    pattern(bus_.vram, 0, 2);
+    bus_.ram.keep();
+    bus_.vram.keep();
+}
+
+// --- Registers and memory --------------------------------------------------------------------
+
+void Arena::wr(uint64_t off, uint64_t v, unsigned size) {
+    if (off >= VTTM_ENGINE_BASE(0) && off < VTTM_ENGINE_BASE(VTTM_NUM_ENGINES)) {
+        const int e = static_cast<int>((off - VTTM_ENGINE_BASE(0)) / 0x100);
+        if ((in_hook_ || paused_) && engine_ >= 0 && e != engine_) return;
+        engine_ = e;
+    }
+    const bool in_hook = in_hook_;  // before the write, which may let a worker into it
+    device_.mmio_write(off, v, size);
+    if (!in_hook) settle();
+}
+
+uint64_t Arena::rd(uint64_t off, unsigned size) {
+    const uint64_t v = device_.mmio_read(off, size);
+    seen_ = mix(seen_, v);
+    return v;
+}
+
+void Arena::settle() {
+    if (paused_) return;
+    if (device_.wait_at_rest(kRestLimit)) {
+        callbacks_ = 0;
+        return;
+    }
+    std::fputs("model fuzz: an engine does not come to rest\n", stderr);
+    std::abort();  // nothing could be ended in order
+}
+
+void Arena::called_back() {
+    if (in_hook_) return;
+    in_hook_ = true;
+    if (++callbacks_ == kPatience && engine_ >= 0) {
+        const unsigned e = static_cast<unsigned>(engine_);
+        device_.mmio_write(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET | VTTM_ENG_CTRL_ENABLE, 4);
+        tail_[e] = 0;
+    } else if (hook_) {
+        hook_();
+    }
+    in_hook_ = false;
+}
+
+void Arena::setup() {
+    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+    wr(VTTM_REG_FAULT_RING_BASE_LO, kFaultRing, 8);
+    wr(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
+    wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+    for (uint32_t vm = 0; vm < kVms; vm++)
+        wr(VTTM_REG_VM_ROOT_LO(vm), (kTables + vm * kPage) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM, 8);
+}
+
+void Arena::setup_ring(unsigned e) {
+    wr(eng(e, VTTM_ENG_RING_BASE_LO), kRing + e * kPage, 8);
+    wr(eng(e, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
+    wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
+    tail_[e] = 0;
+}
+
+void Arena::put(unsigned e, const uint32_t* words, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        poke(kRing + e * kPage + tail_[e], &words[i], 4);
+        tail_[e] = (tail_[e] + 4) % VTTM_RING_MIN_SIZE;
+    }
+}
+
+void Arena::poke(uint64_t addr, const void* bytes, size_t n) {
+    if (!bus_.is_ram(addr, n)) return;
+    bus_.ram.touch(addr, n);
+    std::memcpy(bus_.ram.at(addr), bytes, n);
+}
+
+void Arena::reset() {
+    device_.reset();
+    settle();
+}
+
+void Arena::pause() {
+    if (!paused_) engine_ = -1;
+    device_.pause();
+    paused_++;
+}
+
+void Arena::resume() {
+    paused_--;
+    device_.resume();
+    settle();
+}
+
+// --- Begin and end ----------------------------------------------------------------------------
+
+void Arena::begin(std::function<void()> hook) {
+    device_time = 0;
+    seen_ = 0;
+    engine_ = -1;
+    setup();
+    hook_ = std::move(hook);
+}
+
+uint64_t Arena::registers() const {
+    uint64_t hash = 0;
+    for (uint32_t off : offsets_) hash = mix(hash, device_.mmio_read(off, 4));
+    return hash;
+}
+
+std::string Arena::end(bool thorough) {
+    hook_ = nullptr;
+    while (paused_) resume();
+    reset();
+    digest_ = mix(seen_, bus_.events());
+    if (thorough) digest_ = mix(mix(digest_, bus_.ram.digest()), bus_.vram.digest());
+    std::string wrong = bus_.check_and_clear();
+    bus_.ram.restore();
+    bus_.vram.restore();
+    if (wrong.empty() && registers() != clean_registers_)
+        wrong = "the registers are not what they are after power-on";
+    if (wrong.empty()) wrong = revive(thorough);
+    reset();
+    bus_.check_and_clear();
+    bus_.ram.restore();
+    bus_.vram.restore();
+    return wrong;
+}
+
+// Whatever happened: after a reset both engines do their work, by the tables that there are now.
+std::string Arena::revive(bool thorough) {
+    std::string wrong;
+    inputs_++;
+    setup();
+    for (uint32_t vm = 0; vm < kVms && wrong.empty(); vm++) {
+        if (!thorough && vm != inputs_ % kVms) continue;
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES && wrong.empty(); e++)
+            wrong = prove_engine(e, vm, thorough);
+        if (wrong.empty()) wrong = check_copy(vm);
+    }
+    if (wrong.empty() && rd(VTTM_REG_STALE_COUNT))
+        wrong = "a translation of before the reset was used";
+    if (wrong.empty() && rd(VTTM_REG_BAD_ACCESS)) wrong = "a sound access was refused";
+    if (wrong.empty()) wrong = bus_.check_and_clear();
+    if (wrong.empty() && thorough) {
+        bus_.ram.restore();
+        bus_.vram.restore();
+        if (!bus_.ram.is_golden()) wrong = "RAM was written without a mapping for it";
+        if (!bus_.vram.is_golden()) wrong = "VRAM was written and vram_dirty did not tell";
+    }
+    return wrong;
+}
+
+// Engine 0 copies the first pages of @vm to kScratch, engine 1 verifies them, or only one, as that
+// takes its time.
+std::string Arena::prove_engine(unsigned e, uint32_t vm, bool thorough) {
+    const uint32_t pages = thorough ? kProofPages : 1;
+    const uint32_t va = thorough ? 0 : static_cast<uint32_t>(inputs_ / kVms % kProofPages * kPage);
+    const uint32_t set_vm[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm};
+    const uint32_t copy[] = {VTTM_PKT_HDR(VTTM_OP_COPY, VTTM_PKT_DST(VTTM_SPACE_SYSTEM), 7),
+                             lo(kScratch),
+                             hi(kScratch),
+                             0,
+                             0,
+                             lo(kProofPages * kPage),
+                             0};
+    const uint32_t verify[] = {
+        VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, VTTM_PKT_SRC(VTTM_SPACE_SYSTEM), 12),
+        va,
+        0,
+        pages,
+        1,
+        1,
+        0,
+        0,
+        1,
+        0,
+        lo(kResult),
+        hi(kResult)};
+    const uint32_t seq = 0x900d0000 + vm * VTTM_NUM_ENGINES + e;
+    const uint32_t fence[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, VTTM_PKT_FLAG_IRQ, 5), lo(kFence),
+                              hi(kFence), seq, 0};
+    put(e, set_vm, std::size(set_vm));
+    if (e == VTTM_ENGINE_COPY)
+        put(e, copy, std::size(copy));
+    else
+        put(e, verify, std::size(verify));
+    put(e, fence, std::size(fence));
+    wr(eng(e, VTTM_ENG_TAIL), tail_[e]);
+    vttm_fence_value value;
+    std::memcpy(&value, bus_.ram.at(kFence), sizeof(value));
+    if (value.seq != seq || rd(eng(e, VTTM_ENG_LAST_FENCE_LO), 8) != seq)
+        return "engine " + std::to_string(e) + " does not come back after a reset";
+    if (value.status)
+        return "after a reset engine " + std::to_string(e) + " fails with reason " +
+               std::to_string(value.status);
+    vttm_stamp_result result;
+    std::memcpy(&result, bus_.ram.at(kResult), sizeof(result));
+    if (e == VTTM_ENGINE_STAMP && result.checked != pages)
+        return "after a reset not all pages are verified";
+    return {};
+}
+
+// What engine 0 has copied is what the tables lead to.
+std::string Arena::check_copy(uint32_t vm) const {
+    for (uint64_t i = 0; i < kProofPages; i++) {
+        uint64_t entry = kTables + vm * kPage;
+        for (unsigned level = 0; level < VTTM_PT_LEVELS; level++) {
+            const uint64_t index = level + 1 < VTTM_PT_LEVELS ? 0 : i;
+            std::memcpy(&entry, bus_.ram.at((entry & VTTM_PTE_ADDR) + index * 8), 8);
+        }
+        const WatchedMemory& memory = entry & VTTM_PTE_SYSTEM ? bus_.ram : bus_.vram;
+        if (std::memcmp(bus_.ram.at(kScratch + i * kPage), memory.at(entry & VTTM_PTE_ADDR), kPage))
+            return "after a reset page " + std::to_string(i) + " of VM " + std::to_string(vm) +
+                   " is not what was copied";
+    }
+    return {};
+}
+
+}  // namespace vttm::fuzz

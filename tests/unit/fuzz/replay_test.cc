@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each input of the fuzzers' corpus, as the fuzzers run it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "tests/fuzz/model_input.h"
+#include "tests/fuzz/walk_input.h"
+
+namespace vttm::fuzz {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+void replay(const char* target, const std::function<std::string(const Bytes&)>& run) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(VTTM_CORPUS) / target))
+        files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    ASSERT_GT(files.size(), 100u) << "the corpus is gone";
+    for (const auto& path : files) {
+        std::ifstream in(path, std::ios::binary);
+        const Bytes bytes{std::istreambuf_iterator<char>(in), {}};
+        ASSERT_FALSE(bytes.empty()) << path;
+        EXPECT_EQ(run(bytes), "") << path;
+    }
+}
+
+TEST(Replay, Model) {
+    replay("model", [](const Bytes& b) { return run_model_input(b.data(), b.size(), true); });
+}
+
+TEST(Replay, Walk) {
+    replay("walk", [](const Bytes& b) { return run_walk_input(b.data(), b.size(), true); });
+}
+
+}  // namespace
+}  // namespace vttm::fuzz
