@@ -8,8 +8,8 @@
  *
  * RO: writes are ignored. RW: reads back what was written. W1C: writing a 1 bit clears it. A value
  * that a register cannot take, or a write at the wrong time, is ignored and counted too.
- * Two 4-byte reads of a pair that the device changes (LAST_FENCE, BYTES, FAULT_ADDR) may tear: read
- * 8 bytes, or read HI, LO, HI until both HI agree.
+ * Two 4-byte reads of a pair that the device changes (LAST_FENCE, BYTES, FAULT_ADDR, counters) may
+ * tear: read 8 bytes, or read HI, LO, HI until both HI agree.
  * Sizes are bytes, addresses are bytes. "Bus address" is what the driver gets from the DMA API.
  */
 #ifndef VTTM_REGS_H
@@ -48,6 +48,7 @@
 #define VTTM_FEATURE_SYNC (1u << 10)        /* TIMESTAMP, SEM_SIGNAL, SEM_WAIT, COND_SKIP */
 #define VTTM_FEATURE_INDIRECT (1u << 11)    /* INDIRECT */
 #define VTTM_FEATURE_RINGS (1u << 12)       /* VTTM_REG_NUM_RINGS rings per engine, priorities */
+#define VTTM_FEATURE_COUNTERS (1u << 13)    /* VTTM_COUNTER_BASE */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -228,6 +229,23 @@ enum vttm_engine_class {
 	VTTM_CLASS_STAMP = 2, /* STAMP_WRITE, STAMP_VERIFY, HASH */
 };
 
+/* --- Counters (VTTM_FEATURE_COUNTERS) ----------------------------------------------------------
+ * RO, 64 bits each: low half at the offset, high half 4 above; since device reset. A read of 8
+ * bytes is one moment; two of 4 bytes may tear. Each grows only, and all of an engine are complete
+ * while it is IDLE.
+ */
+#define VTTM_COUNTER_BASE(e) (0x8000u + (e) * 0x100u)
+#define VTTM_CNT_BUSY_NS 0x00u    /* time at work on packets; not while STALLED or WAITING */
+#define VTTM_CNT_BYTES 0x08u      /* as VTTM_ENG_BYTES */
+#define VTTM_CNT_PACKETS 0x10u    /* as VTTM_ENG_PACKETS */
+#define VTTM_CNT_FAULTS 0x18u     /* the engine's part of VTTM_REG_FAULT_COUNT */
+#define VTTM_CNT_STALE 0x20u      /* ... of VTTM_REG_STALE_COUNT */
+#define VTTM_CNT_TLB_HITS 0x28u   /* translations that the TLB had */
+#define VTTM_CNT_TLB_MISSES 0x30u /* ... that needed a walk: ROOT_WALKS + WALK_HITS */
+#define VTTM_CNT_ROOT_WALKS 0x38u /* walks from the root */
+#define VTTM_CNT_WALK_HITS 0x40u  /* walks from a table that the page-walk cache had */
+#define VTTM_NUM_COUNTERS 9u
+
 #define VTTM_RING_MIN_SIZE 0x1000u
 #define VTTM_RING_MAX_SIZE 0x100000u
 
@@ -255,8 +273,13 @@ VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_REG_VM_MODE(0), "ro
 VTTM_STATIC_ASSERT(VTTM_REG_VM_MODE(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_PRIORITY < VTTM_ENGINE_BASE(1), "engines apart");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(VTTM_NUM_ENGINES) <= VTTM_RING_BLOCK(0, 1), "rings apart");
-VTTM_STATIC_ASSERT(VTTM_RING_BLOCK(0, VTTM_NUM_RINGS) <= VTTM_REGS_SIZE, "rings within BAR0");
 VTTM_STATIC_ASSERT(VTTM_NUM_RINGS <= 8, "FAULT_INFO has 3 bits for the ring");
+VTTM_STATIC_ASSERT(VTTM_RING_BLOCK(0, VTTM_NUM_RINGS) <= VTTM_COUNTER_BASE(0),
+		   "rings below counters");
+VTTM_STATIC_ASSERT(VTTM_CNT_WALK_HITS + 8u == VTTM_NUM_COUNTERS * 8u, "counters without a hole");
+VTTM_STATIC_ASSERT(VTTM_COUNTER_BASE(0) + VTTM_NUM_COUNTERS * 8u <= VTTM_COUNTER_BASE(1),
+		   "counters apart");
+VTTM_STATIC_ASSERT(VTTM_COUNTER_BASE(VTTM_NUM_ENGINES) <= VTTM_REGS_SIZE, "counters within BAR0");
 VTTM_STATIC_ASSERT(VTTM_MSIX_ENGINE(VTTM_NUM_ENGINES) == VTTM_NUM_VECTORS, "a vector per engine");
 VTTM_STATIC_ASSERT(VTTM_MAX_VMS <= VTTM_NO_VM, "no VM has the id of none");
 

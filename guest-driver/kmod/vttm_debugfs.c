@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * debugfs: where each page of each buffer is (placement), counters (vttm_stats), the last faults
- * (vttm_faults), a bug for tests (unsafe_skip_invalidation), and how this device's buffers are
- * backed up (ttm_backup).
+ * debugfs: where each page of each buffer is (placement), counters of the driver (vttm_stats) and
+ * of the device (vttm_counters), the last faults (vttm_faults), a bug for tests
+ * (unsafe_skip_invalidation), and how this device's buffers are backed up (ttm_backup).
  */
 #include <linux/debugfs.h>
 #include <linux/kstrtox.h>
@@ -242,6 +242,36 @@ DEFINE_SHOW_ATTRIBUTE(vttm_stats);
 
 DEFINE_SHOW_ATTRIBUTE(vttm_faults);
 
+/* What the device counts: "<engine> <name> <value>". Empty if it does not, or is gone. */
+static int vttm_counters_show(struct seq_file *m, void *unused)
+{
+	static const char *const names[VTTM_NUM_COUNTERS] = {
+		[VTTM_CNT_BUSY_NS / 8] = "busy_ns",
+		[VTTM_CNT_BYTES / 8] = "bytes",
+		[VTTM_CNT_PACKETS / 8] = "packets",
+		[VTTM_CNT_FAULTS / 8] = "faults",
+		[VTTM_CNT_STALE / 8] = "stale",
+		[VTTM_CNT_TLB_HITS / 8] = "tlb_hits",
+		[VTTM_CNT_TLB_MISSES / 8] = "tlb_misses",
+		[VTTM_CNT_ROOT_WALKS / 8] = "root_walks",
+		[VTTM_CNT_WALK_HITS / 8] = "walk_hits",
+	};
+	struct vttm_device *vdev = m->private;
+	unsigned int e, i;
+	int idx;
+
+	if (!(vdev->features & VTTM_FEATURE_COUNTERS) || !drm_dev_enter(&vdev->drm, &idx))
+		return 0;
+	for (e = 0; e < VTTM_NUM_ENGINES; e++)
+		for (i = 0; i < VTTM_NUM_COUNTERS; i++)
+			seq_printf(m, "%u %s %llu\n", e, names[i],
+				   vttm_read64(vdev, VTTM_COUNTER_BASE(e) + i * 8));
+	drm_dev_exit(idx);
+	return 0;
+}
+
+DEFINE_SHOW_ATTRIBUTE(vttm_counters);
+
 static ssize_t vttm_unsafe_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
 {
 	struct vttm_device *vdev = file->private_data;
@@ -290,6 +320,7 @@ void vttm_debugfs_init(struct drm_minor *minor)
 
 	debugfs_create_file("placement", 0400, root, vdev, &vttm_placement_fops);
 	debugfs_create_file("vttm_stats", 0444, root, vdev, &vttm_stats_fops);
+	debugfs_create_file("vttm_counters", 0444, root, vdev, &vttm_counters_fops);
 	debugfs_create_file("vttm_faults", 0400, root, vdev, &vttm_faults_fops);
 	/*
 	 * A driver bug by order: PTEs are cleared and the TLB keeps them. The device must notice

@@ -76,6 +76,7 @@ void Device::engine_reset_done() {
         roots_.reset();
         inv_start_ = 0;
         inv_pages_ = 0;
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) counts_at_reset_[e] = counts(e);
     }
     faults_.reset();
     fault_ring_.reset();

@@ -18,6 +18,9 @@ namespace vttm::model {
 inline constexpr uint32_t kDefaultTlbEntries = 1u << 20;
 inline constexpr uint32_t kMaxTlbEntries = 1u << 24;
 
+// Of one engine, in the order of VTTM_CNT_*.
+using Counts = std::array<uint64_t, VTTM_NUM_COUNTERS>;
+
 class Device {
 public:
     // @config was checked by check_config().
@@ -45,6 +48,8 @@ private:
     bool write32(uint32_t off, uint32_t val);
     bool write64(uint32_t off, uint64_t val, uint64_t mask);
     uint32_t read_timestamp_lo();
+    Counts counts(unsigned engine) const;
+    std::optional<uint64_t> read_counter(uint32_t off) const;
     void invalidate(uint32_t cmd);
     uint32_t invalidations_done() const;
     bool begin_reset();
@@ -64,9 +69,11 @@ private:
     std::atomic<uint64_t> resets_{0};
     std::atomic<uint32_t> timestamp_hi_{0};
 
-    mutable std::mutex regs_mu_;  // roots_ (read-modify-write), inv_start_, inv_pages_
+    // roots_ (read-modify-write), inv_start_, inv_pages_, counts_at_reset_
+    mutable std::mutex regs_mu_;
     uint64_t inv_start_ = 0;
     uint32_t inv_pages_ = 0;
+    std::array<Counts, VTTM_NUM_ENGINES> counts_at_reset_{};
 
     std::mutex reset_mu_;
     std::condition_variable reset_cv_;

@@ -6,15 +6,17 @@ namespace vttm::model {
 void FaultUnit::record(const Fault& fault, unsigned engine, unsigned ring) {
     std::lock_guard lock(mu_);
     total_++;
+    of_[engine]++;
     if (latched_) return;
     latched_ = true;
     info_ = fault.info(engine, ring);
     addr_ = fault.addr;
 }
 
-void FaultUnit::count_stale() {
+void FaultUnit::count_stale(unsigned engine) {
     std::lock_guard lock(mu_);
     stale_total_++;
+    stale_of_[engine]++;
 }
 
 void FaultUnit::clear_status(uint32_t bits) {
@@ -64,6 +66,16 @@ uint64_t FaultUnit::total() const {
 uint64_t FaultUnit::stale_total() const {
     std::lock_guard lock(mu_);
     return stale_total_;
+}
+
+uint64_t FaultUnit::total_of(unsigned engine) const {
+    std::lock_guard lock(mu_);
+    return of_[engine];
+}
+
+uint64_t FaultUnit::stale_total_of(unsigned engine) const {
+    std::lock_guard lock(mu_);
+    return stale_of_[engine];
 }
 
 }  // namespace vttm::model

@@ -2,6 +2,7 @@
 // Faults: what went wrong, and the registers that tell the guest.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <mutex>
 
@@ -31,7 +32,7 @@ struct Fault {
 class FaultUnit {
 public:
     void record(const Fault& fault, unsigned engine, unsigned ring);
-    void count_stale();
+    void count_stale(unsigned engine);
     void clear_status(uint32_t bits);
     void reset();
 
@@ -42,6 +43,8 @@ public:
     uint32_t stale_count() const;
     uint64_t total() const;
     uint64_t stale_total() const;
+    uint64_t total_of(unsigned engine) const;
+    uint64_t stale_total_of(unsigned engine) const;
 
 private:
     mutable std::mutex mu_;
@@ -52,6 +55,8 @@ private:
     uint64_t total_at_reset_ = 0;
     uint64_t stale_total_ = 0;
     uint64_t stale_at_reset_ = 0;
+    std::array<uint64_t, VTTM_NUM_ENGINES> of_{};
+    std::array<uint64_t, VTTM_NUM_ENGINES> stale_of_{};
 };
 
 }  // namespace vttm::model

@@ -14,7 +14,8 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
-                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS;
+                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
+                               VTTM_FEATURE_COUNTERS;
 
 struct EngineReg {
     unsigned engine;
@@ -158,6 +159,7 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
         default:
             if (is_vm_root(off) && off % 8 == 0)
                 return roots_.get((off - VTTM_REG_VM_ROOT_LO(0u)) / 8);
+            if (auto v = read_counter(off)) return v;
             if (auto r = engine_reg(off)) return engines_[r->engine]->read64(r->ring, r->off);
             return std::nullopt;
     }
@@ -238,6 +240,7 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
                 roots_.set(vm, (roots_.get(vm) & ~mask) | (val & mask));
                 return true;
             }
+            if (read_counter(off)) return true;
             if (auto r = engine_reg(off)) return engines_[r->engine]->write64(r->ring, r->off, val, mask);
             return false;
     }

@@ -343,7 +343,7 @@ void RingContext::stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_
     rec.phys = phys;
     rec.npages = pages;
     core_.witness.add(rec);
-    shared_.faults.count_stale();
+    shared_.faults.count_stale(core_.index);
 }
 
 vttm_witness_record RingContext::witness_record(vttm_witness_kind kind, uint64_t va) const {

@@ -15,7 +15,13 @@ std::string Device::stats_json() const {
         const EngineTotals t = engines_[e]->totals();
         j["engines"][kNames[e]] = {{"packets", t.packets}, {"bytes", t.bytes},
                                    {"busy_ns", t.busy_ns}, {"fences", t.fences},
-                                   {"resets", t.resets}};
+                                   {"resets", t.resets},
+                                   {"faults", faults_.total_of(e)},
+                                   {"stale", faults_.stale_total_of(e)},
+                                   {"tlb_hits", t.mmu.hits},
+                                   {"tlb_misses", t.mmu.misses},
+                                   {"root_walks", t.mmu.walk_misses},
+                                   {"walk_hits", t.mmu.walk_hits}};
         mmu += t.mmu;
     }
     j["mmu"] = {{"hits", mmu.hits},

@@ -86,7 +86,8 @@ void vttm_model_resume(vttm_model *m);
 
 /*
  * Writes a JSON object with counters since creation (a reset by the guest does not clear them):
- *   {"engines": {"copy": {"packets", "bytes", "busy_ns", "fences", "resets"}, "stamp": {...}},
+ *   {"engines": {"copy": {"packets", "bytes", "busy_ns", "fences", "resets", "faults", "stale",
+ *                         "tlb_hits", "tlb_misses", "root_walks", "walk_hits"}, "stamp": {...}},
  *    "mmu": {"hits", "misses", "evictions",      of the TLBs
  *            "walk_hits", "walk_misses",         of the page-walk caches, at each TLB miss
  *            "fills_4k", "fills_64k", "fills_2m", leaves that went into the TLBs

@@ -214,6 +214,27 @@ TEST_F(LargeLeafTest, FaultsAreReportedOneByOne) {
     }
 }
 
+// The device's counters through the driver: a buffer of one leaf is one miss, and its bytes.
+TEST_F(LargeLeafTest, CountersTellWhatTheDeviceDid) {
+    const std::string path = find_driver_debugfs(files) + "/vttm_counters";
+    const auto count = [&](const std::string& name) -> std::uint64_t {
+        const std::string text = files.read(path), key = "0 " + name + " ";
+        const std::size_t at = text.find(key);
+        EXPECT_NE(at, std::string::npos) << name << " is missing in:\n" << text;
+        return at == std::string::npos ? 0 : std::stoull(text.substr(at + key.size()));
+    };
+    Gpu gpu;
+    const Placed one = place(gpu, k2M, VTTM_DOMAIN_VRAM, kVa);
+    const std::uint64_t bytes = count("bytes"), packets = count("packets"), busy = count("busy_ns");
+    const std::uint64_t misses = count("tlb_misses"), hits = count("tlb_hits");
+    expect_filled(gpu, one, 0xabcd);
+    EXPECT_EQ(count("bytes") - bytes, k2M);
+    EXPECT_GE(count("packets") - packets, 2u) << "the fill and its fence, at least";
+    EXPECT_GT(count("busy_ns"), busy);
+    EXPECT_EQ(count("tlb_misses") - misses, 1u) << "one large leaf";
+    EXPECT_EQ(count("tlb_hits") - hits, k2M / (256 * 1024) - 1) << "one for each further chunk";
+}
+
 // A driver that clears PTEs and forgets the TLB, by order: the device's old translation leads to
 // the buffer before (which is kept, so nobody is harmed), and the check that ends each test of this
 // program must fail.

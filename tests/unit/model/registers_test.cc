@@ -18,7 +18,8 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_NO_ACCESS | VTTM_FEATURE_WALK_CACHE |
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
-                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS;
+                               VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
+                               VTTM_FEATURE_COUNTERS;
 
 class Registers : public Machine {};
 
@@ -154,6 +155,7 @@ TEST_F(Registers, HolesAndWidths) {
             for (uint32_t r = 0; r < VTTM_NUM_RINGS; r++) words.insert(VTTM_RING_BLOCK(e, r) + off);
         for (uint32_t off : {VTTM_ENG_RING_BASE_LO, VTTM_ENG_LAST_FENCE_LO, VTTM_ENG_BYTES_LO})
             for (uint32_t r = 0; r < VTTM_NUM_RINGS; r++) pairs.insert(VTTM_RING_BLOCK(e, r) + off);
+        for (uint32_t i = 0; i < VTTM_NUM_COUNTERS; i++) pairs.insert(VTTM_COUNTER_BASE(e) + i * 8);
     }
     uint32_t bad = 0;
     auto check = [&](uint64_t off, unsigned size, bool good) {
@@ -184,7 +186,7 @@ TEST_F(Registers, BadWritesChangeNothing) {
     for (unsigned size : {1u, 2u, 3u, 5u, 8u, 16u})
         vttm_model_mmio_write(model_.get(), VTTM_REG_IRQ_ENABLE, 0, size);
     vttm_model_mmio_write(model_.get(), VTTM_REG_IRQ_ENABLE + 2, 0, 4);
-    vttm_model_mmio_write(model_.get(), 0x8000, 1, 4);
+    vttm_model_mmio_write(model_.get(), 0xf000, 1, 4);
     vttm_model_mmio_write(model_.get(), VTTM_REG_VM_ROOT_HI(0), 1, 8);  // not a _LO register
     EXPECT_EQ(rd(VTTM_REG_IRQ_ENABLE), 5u);
     EXPECT_EQ(rd64(VTTM_REG_VM_ROOT_LO(0)), 0u);

@@ -169,6 +169,39 @@ TEST_F(Engine, WitnessLogEndsAtWholeRecordWhenItCannotGrow) {
         << "told once";
 }
 
+// The guest's counters by 8-byte reads over the bus, the host's by QMP: the same, as long as no
+// reset was between.
+TEST_F(Engine, CountersAreTheSameForGuestAndHost) {
+    Start();
+    ASSERT_TRUE(gpu->Reg64(VTTM_REG_FEATURES_LO) & VTTM_FEATURE_COUNTERS);
+    const auto host = [&](const char* engine, const char* name) {
+        const auto stats = nlohmann::json::parse(vm->DeviceProperty("stats").get<std::string>());
+        return stats.at("engines").at(engine).at(name).get<uint64_t>();
+    };
+    const uint64_t packets = host("copy", "packets");
+    gpu->MapPages({(kData + 5 * kPage) | kSystemLeaf, kMiB | kLeaf});
+    ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), Fill(VTTM_SPACE_VM, 0, 2 * kPage, 1)}), 0u);
+    ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), Fill(VTTM_SPACE_VM, 2 * kPage, kPage, 1)}),
+              static_cast<uint32_t>(VTTM_FAULT_NOT_VALID));
+    const uint32_t status = VTTM_ENGINE_BASE(0) + VTTM_ENG_STATUS;
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (!(gpu->Reg(status) & VTTM_ENG_STATUS_IDLE))
+        ASSERT_LT(std::chrono::steady_clock::now(), end);
+
+    const auto guest = [&](uint32_t which) { return gpu->Reg64(VTTM_COUNTER_BASE(0) + which); };
+    EXPECT_EQ(guest(VTTM_CNT_PACKETS), packets + 5);
+    EXPECT_EQ(guest(VTTM_CNT_BYTES), 2 * kPage);
+    EXPECT_EQ(guest(VTTM_CNT_FAULTS), 1u);
+    EXPECT_EQ(guest(VTTM_CNT_TLB_MISSES), 3u);
+    const std::pair<uint32_t, const char*> names[] = {
+        {VTTM_CNT_BUSY_NS, "busy_ns"},       {VTTM_CNT_BYTES, "bytes"},
+        {VTTM_CNT_PACKETS, "packets"},       {VTTM_CNT_FAULTS, "faults"},
+        {VTTM_CNT_STALE, "stale"},           {VTTM_CNT_TLB_HITS, "tlb_hits"},
+        {VTTM_CNT_TLB_MISSES, "tlb_misses"}, {VTTM_CNT_ROOT_WALKS, "root_walks"},
+        {VTTM_CNT_WALK_HITS, "walk_hits"}};
+    for (const auto& [which, name] : names) EXPECT_EQ(guest(which), host("copy", name)) << name;
+}
+
 TEST_F(Engine, UnknownOpcodeHaltsOneEngineOnly) {
     Start();
     gpu->Submit(VTTM_ENGINE_COPY, {MakePacket(0x7f, 0, {1, 2})});
