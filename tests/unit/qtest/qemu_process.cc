@@ -73,6 +73,10 @@ bool QemuProcess::Running() {
     return false;
 }
 
+void QemuProcess::Signal(int number) {
+    if (kill(pid_, number) < 0) throw std::system_error(errno, std::generic_category(), "kill");
+}
+
 void QemuProcess::LimitFileSize(uint64_t bytes) {
     const rlimit limit{bytes, bytes};
     if (prlimit(pid_, RLIMIT_FSIZE, &limit, nullptr) < 0) {

@@ -37,6 +37,7 @@ public:
     QemuProcess& operator=(const QemuProcess&) = delete;
 
     bool Running();
+    void Signal(int number);
     /// From now on a write beyond @bytes of any file fails with EFBIG.
     void LimitFileSize(uint64_t bytes);
     /// Waits for the end; returns the exit status, or 128 + signal. Kills it after @seconds (-1).

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// A guest that does what it likes to the device on the bus: QEMU must stay up, answer in time, and
+// have a sound device after a reset. Each round follows from its seed; VTTM_QTEST_FUZZ_SEED names
+// the first, VTTM_QTEST_FUZZ_SECONDS how long it goes on (6).
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "protocol/vttm_fault.h"
+#include "tests/unit/qtest/gpu.h"
+
+namespace vttm::qtest {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Far more than a register access may take, with room for a machine that is busy otherwise.
+constexpr std::chrono::seconds kAnswerLimit{5};
+constexpr int kSteps = 400;
+constexpr uint64_t kRamSize = 64 * kMiB;
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text && *text ? std::strtoull(text, nullptr, 0) : otherwise;
+}
+
+/// The line of QEMU's log that tells of a broken promise, or an empty string.
+std::string FindTrouble(const std::string& log) {
+    for (const char* sign : {"ssertion", "ERROR:", "abort", "Sanitizer", "runtime error"}) {
+        const size_t at = log.find(sign);
+        if (at == std::string::npos) continue;
+        const size_t begin = log.rfind('\n', at) + 1;  // npos + 1 is 0
+        return log.substr(begin, log.find('\n', at) - begin);
+    }
+    return {};
+}
+
+class Hostile : public QtestFixture {
+protected:
+    std::chrono::milliseconds QmpTakes() {
+        const auto start = Clock::now();
+        vm->Qmp("query-status");
+        return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start);
+    }
+    void BringUp() {
+        gpu->MapBars();
+        gpu->EnableMsix();
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) gpu->StartEngine(e);
+    }
+    void SystemReset() {
+        vm->Qmp("system_reset");
+        vm->Event("RESET");
+    }
+};
+
+/// The steps of one round.
+class Guest {
+public:
+    Guest(Vm& vm, uint64_t seed) : vm_(vm), rng_(seed) {}
+
+    void Step() {
+        switch (Below(16)) {
+            case 0:
+            case 1:
+            case 2:
+                Access(kRegsBase + Register(), Size());
+                break;
+            case 3:
+                Access(kRegsBase + Below(VTTM_REGS_SIZE), Size());
+                break;
+            case 4:
+                Access(kVramBase + (Below(2) ? 8 * kMiB - 1 - Below(16) : Below(8 * kMiB)), Size());
+                break;
+            case 5:
+                Access(kMsixBase + Below(Below(2) ? 64 : 4096), Size());
+                break;
+            case 6:
+                Config();
+                break;
+            case 7:
+                PutTable();
+                break;
+            case 8:
+                vm_.Write32(kRegsBase + VTTM_REG_DEV_CTRL, 1);
+                break;
+            case 9:
+                vm_.Write32(kRegsBase + VTTM_REG_TLB_INV_CMD, static_cast<uint32_t>(rng_()));
+                break;
+            default:
+                PutPackets();
+                break;
+        }
+    }
+
+private:
+    uint64_t Below(uint64_t n) { return rng_() % n; }
+    unsigned Size() { return 1u << (Below(4) ? 2 + Below(2) : Below(2)); }
+
+    uint64_t Register() {
+        switch (Below(5)) {
+            case 0:
+                return Below(0x30) * 4;
+            case 1:
+                return VTTM_REG_VM_ROOT_LO(Below(4));
+            case 2:
+                return VTTM_REG_VM_MODE(Below(4));
+            case 3:
+                return VTTM_COUNTER_BASE(Below(2)) + Below(0x50);
+            default:
+                return VTTM_ENGINE_BASE(Below(2)) + Below(0x14) * 4;
+        }
+    }
+    void Access(uint64_t addr, unsigned size) {
+        if (Below(3) == 0)
+            vm_.Read(addr, size);
+        else
+            vm_.Write(addr, Value() & (size == 8 ? ~0ull : (1ull << size * 8) - 1), size);
+    }
+    /// Numbers, and addresses where a driver must not point.
+    uint64_t Value() {
+        const uint64_t near = Below(64) * 4096;
+        switch (Below(9)) {
+            case 0:
+                return Below(16);
+            case 1:
+                return kRegsBase + Below(VTTM_REGS_SIZE);
+            case 2:
+                return kVramBase + near;
+            case 3:
+                return kMsixBase;
+            case 4:
+                return kRamSize - Below(2) * 4096 - Below(64);
+            case 5:
+                return (kTables + near) | Below(32);
+            case 6:
+                return 1ull << Below(64);
+            case 7:
+                return 0xfed00000;  // HPET
+            default:
+                return rng_();
+        }
+    }
+    void Config() {
+        const unsigned reg = static_cast<unsigned>(Below(3) ? Below(0x40) & ~3u : Below(256) & ~3u);
+        if (Below(4) == 0)
+            vm_.Config32(kSlot, reg);
+        else
+            vm_.SetConfig32(kSlot, reg, static_cast<uint32_t>(Value()));
+        // Most rounds would be over here: the device is where it was, most times.
+        if (Below(8)) Gpu(vm_).MapBars();
+    }
+    void PutTable() {
+        const uint64_t at = kTables + Below(4) * 4096 + Below(8) * 8;
+        vm_.Write64(at, Value() | VTTM_PTE_VALID | (Below(2) ? VTTM_PTE_SYSTEM : 0));
+    }
+    /// Words of packets, right or wrong, and a doorbell.
+    void PutPackets() {
+        static constexpr struct {
+            uint32_t op, dwords;
+        } kKinds[] = {{VTTM_OP_NOP, 1},          {VTTM_OP_SET_VM, 2}, {VTTM_OP_FENCE, 5},
+                      {VTTM_OP_COPY, 7},         {VTTM_OP_FILL, 6},   {VTTM_OP_STAMP_WRITE, 12},
+                      {VTTM_OP_STAMP_VERIFY, 12}};
+        const unsigned e = static_cast<unsigned>(Below(2));
+        std::vector<uint32_t> words;
+        for (uint64_t n = 1 + Below(3); n; n--) {
+            const auto& kind = kKinds[Below(std::size(kKinds))];
+            words.push_back(VTTM_PKT_HDR(kind.op, Below(Below(4) ? 16 : 256), kind.dwords));
+            for (uint32_t i = 1; i < kind.dwords; i += 2) {
+                const uint64_t v = Value();
+                words.push_back(Lo(v));
+                if (i + 1 < kind.dwords) words.push_back(Hi(v));
+            }
+        }
+        const uint64_t ring = kRing + e * 0x10000;
+        for (uint32_t word : words) {
+            vm_.Write32(ring + tail_[e], word);
+            tail_[e] = (tail_[e] + 4) % kRingSize;
+        }
+        vm_.Write32(kRegsBase + VTTM_ENGINE_BASE(e) + VTTM_ENG_TAIL, tail_[e]);
+        if (Below(4) == 0) {
+            vm_.Write32(kRegsBase + VTTM_ENGINE_BASE(e) + VTTM_ENG_CTRL, 3);
+            tail_[e] = 0;
+        }
+    }
+
+    Vm& vm_;
+    std::mt19937_64 rng_;
+    uint32_t tail_[VTTM_NUM_ENGINES] = {};
+};
+
+TEST_F(Hostile, QemuStaysUpAndAnswers) {
+    const uint64_t first = FromEnvironment("VTTM_QTEST_FUZZ_SEED", 1);
+    const auto end =
+        Clock::now() + std::chrono::seconds(FromEnvironment("VTTM_QTEST_FUZZ_SECONDS", 6));
+    Start({.witness = true});
+    std::chrono::milliseconds slowest{0};
+    uint64_t seed = first;
+    for (; seed == first || Clock::now() < end; seed++) {
+        SCOPED_TRACE(fmt::format("VTTM_QTEST_FUZZ_SEED={}", seed));
+        Guest guest(*vm, seed);
+        for (int step = 0; step < kSteps; step++) {
+            // The guest's own accesses wait for the main loop's lock, as QMP does.
+            const auto start = Clock::now();
+            guest.Step();
+            const auto took =
+                std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start);
+            slowest = std::max({slowest, took, step % 50 ? took : QmpTakes()});
+            ASSERT_LT(slowest, kAnswerLimit) << "at step " << step;
+        }
+        ASSERT_TRUE(vm->process().Running()) << vm->process().Log();
+        SystemReset();
+        BringUp();
+        ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, 64, Lo(seed))}), 0u);
+        ASSERT_EQ(vm->Read32(kVramBase), Lo(seed));
+        ASSERT_EQ(
+            gpu->Run(VTTM_ENGINE_STAMP, {StampWrite(VTTM_SPACE_SYSTEM, kData, 1,
+                                                    {.key = 1, .buffer = 1, .generation = 1})}),
+            0u);
+        ASSERT_EQ(gpu->Reg(VTTM_REG_BAD_ACCESS), 0u);
+        ASSERT_EQ(FindTrouble(vm->process().Log()), "");
+    }
+    RecordProperty("rounds", static_cast<int>(seed - first));
+    RecordProperty("slowest_answer_ms", static_cast<int>(slowest.count()));
+    EXPECT_EQ(vm->Quit(), 0);
+}
+
+// Whether the test above could see what it looks for: a QEMU that stands still, and its last words.
+TEST_F(Hostile, PlantedStandstillIsSeen) {
+    StartCold();
+    constexpr std::chrono::milliseconds kStill{400};
+    ASSERT_LT(QmpTakes(), kAnswerLimit);
+    vm->process().Signal(SIGSTOP);
+    std::thread later([&] {
+        std::this_thread::sleep_for(kStill);
+        vm->process().Signal(SIGCONT);
+    });
+    EXPECT_GE(QmpTakes(), kStill - std::chrono::milliseconds(50));
+    later.join();
+}
+
+TEST(HostileLog, PlantedTroubleIsFound) {
+    EXPECT_EQ(FindTrouble(""), "");
+    EXPECT_EQ(FindTrouble("warning: Blocked re-entrant IO\nterminating on signal 15\n"), "");
+    for (const char* line :
+         {"qemu-system-x86_64: ../src/hw/pci/msix.c:1: msix_notify: Assertion `x' failed.",
+          "ERROR:../src/hw/vttm/vttm.c:1:f: assertion failed: (x)",
+          "**: qemu_mutex_lock: Invalid argument, abort", "==1==ERROR: AddressSanitizer: heap-use"})
+        EXPECT_EQ(FindTrouble(fmt::format("first\n{}\nlast\n", line)), line);
+}
+
+// A flood of the commands that cost the most, with both TLBs in use, does not keep QEMU from
+// answering.
+TEST_F(Hostile, FloodOfInvalidations) {
+    Start();
+    const std::vector<Packet> busy(20, Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 1));
+    gpu->Submit(VTTM_ENGINE_COPY, busy);
+    gpu->SetReg64(VTTM_REG_TLB_INV_START_LO, 0);
+    gpu->SetReg(VTTM_REG_TLB_INV_PAGES, ~0u);
+    std::chrono::milliseconds slowest{0};
+    for (uint32_t i = 0; i < 3000; i++) {
+        gpu->SetReg(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(i % 3, i % 256));
+        if (i % 500 == 0) slowest = std::max(slowest, QmpTakes());
+    }
+    EXPECT_LT(slowest, kAnswerLimit);
+    const auto end = Clock::now() + kPatience;
+    while (gpu->Reg(VTTM_REG_TLB_INV_DONE) != 3000) ASSERT_LT(Clock::now(), end);
+}
+
+// An interrupt whose message goes to the device's own registers: a write from within the device,
+// which QEMU blocks. The reset that it asks for does not come.
+TEST_F(Hostile, MessageToOwnRegisters) {
+    Start();
+    const uint64_t entry = kMsixBase + VTTM_MSIX_ERROR * 16;
+    vm->Write32(entry, Lo(kRegsBase + VTTM_REG_DEV_CTRL));
+    vm->Write32(entry + 4, 0);
+    vm->Write32(entry + 8, VTTM_DEV_CTRL_RESET);
+    gpu->SetReg(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ERROR);
+    for (int i = 0; i < 20; i++) {
+        ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 8 * kMiB, 4, 0)}),
+                  static_cast<uint32_t>(VTTM_FAULT_VRAM_RANGE));
+        gpu->ClearFault();
+    }
+    QmpTakes();  // behind the bottom half
+    EXPECT_EQ(gpu->Reg(VTTM_REG_IRQ_ENABLE), VTTM_IRQ_ERROR) << "the device was reset by itself";
+    EXPECT_EQ(FindTrouble(vm->process().Log()), "");
+}
+
+// What the device reads and writes by itself, put into its own BARs: none of it is reached.
+class OwnBars : public QtestFixture, public ::testing::WithParamInterface<uint64_t> {};
+
+TEST_P(OwnBars, HoldNothingThatTheDeviceUses) {
+    const uint64_t at = GetParam();
+    Start();
+    const auto bus = static_cast<uint32_t>(VTTM_FAULT_BUS);
+    const uint64_t magic = vm->Read64(at);
+    // A fence; the next one tells.
+    ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {MakePacket(VTTM_OP_FENCE, 0, {Lo(at), Hi(at), 7, 0})}),
+              bus);
+    EXPECT_EQ(gpu->Reg64(VTTM_REG_FAULT_ADDR_LO), at);
+    gpu->ClearFault();
+    // A page table and a page.
+    gpu->SetReg64(VTTM_REG_VM_ROOT_LO(2), at | VTTM_PTE_SYSTEM | VTTM_PTE_VALID);
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(2), Fill(VTTM_SPACE_VM, 0, 4, 1)}), bus);
+    gpu->MapPages({at | VTTM_PTE_SYSTEM | VTTM_PTE_WRITE | VTTM_PTE_VALID});
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), Fill(VTTM_SPACE_VM, 0, 4, 1)}), bus);
+    // The fault ring.
+    gpu->SetReg64(VTTM_REG_FAULT_RING_BASE_LO, at);
+    gpu->SetReg(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
+    gpu->SetReg(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_SYSTEM, at, 4, 1)}), bus);
+    EXPECT_EQ(gpu->Reg(VTTM_REG_FAULT_RING_PUT), 0u);
+    EXPECT_EQ(gpu->Reg(VTTM_REG_FAULT_RING_LOST), 1u);
+    // A ring.
+    const uint32_t engine = VTTM_ENGINE_BASE(VTTM_ENGINE_STAMP);
+    gpu->SetReg(engine + VTTM_ENG_CTRL, 0);
+    gpu->SetReg64(engine + VTTM_ENG_RING_BASE_LO, at);
+    gpu->SetReg(engine + VTTM_ENG_CTRL, VTTM_ENG_CTRL_ENABLE);
+    gpu->SetReg(engine + VTTM_ENG_TAIL, 64);
+    const auto end = Clock::now() + kPatience;
+    while (!(gpu->Reg(engine + VTTM_ENG_STATUS) & VTTM_ENG_STATUS_HALTED))
+        ASSERT_LT(Clock::now(), end) << "the engine takes packets from there";
+    EXPECT_EQ(vm->Read64(at), magic) << "and nothing was written";
+    EXPECT_EQ(FindTrouble(vm->process().Log()), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Where, OwnBars,
+                         ::testing::Values(kVramBase, kMsixBase, kRegsBase + 0xf000));
+
+}  // namespace
+}  // namespace vttm::qtest
