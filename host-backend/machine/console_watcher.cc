@@ -96,6 +96,10 @@ void ConsoleWatcher::finish() {
     condemn_candidate();  // its trace never came
 }
 
+void ConsoleWatcher::end_report() {
+    if (!splats_.empty()) splats_.back().complete = true;
+}
+
 void ConsoleWatcher::take_line(std::string_view raw) {
     const std::string line = clean(raw.substr(0, kMaxLine));
     tail_.push_back(line);

@@ -44,6 +44,8 @@ public:
     void feed(std::string_view text);
     // Takes an unfinished last line as a line (at the guest's end).
     void finish();
+    // What comes next is not part of the last splat, even if that has no end mark.
+    void end_report();
 
     const std::vector<Splat>& splats() const { return splats_; }
     // Telling lines of expected splats, without prefix, in order.
@@ -55,8 +57,9 @@ public:
     std::string tail(std::size_t lines = 20) const;
     std::uint64_t bytes_seen() const { return seen_; }
 
+    static constexpr std::size_t kTailLines = 400;
+
 private:
-    static constexpr std::size_t kTailLines = 200;
     // A guest that floods its console must not fill the host's memory.
     static constexpr std::size_t kMaxSplats = 100;
     static constexpr std::size_t kMaxRecords = 1000;

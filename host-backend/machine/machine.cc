@@ -60,11 +60,12 @@ std::string kernel_command_line(const MachineConfig& config) {
     // panic=-1: reboot at once, which ends the machine. oops=panic: nothing that has oopsed shall
     // swap on. init_on_free=1: a freed page keeps no stamp, so each stamp in RAM is a live copy.
     // rootfstype=ramfs: the initramfs itself cannot be swapped out, so swap and shmem hold buffers
-    // only. unknown_nmi_panic: an NMI from us makes a hung kernel print where it hangs.
-    // no_timer_check: on a loaded host the kernel's test of the timer fails now and then under TCG.
+    // only. unknown_nmi_panic, panic_sys_info: an NMI from us makes a hung kernel print where it
+    // and each blocked task hang. no_timer_check: on a loaded host the kernel's test of the timer
+    // fails now and then under TCG.
     std::string line =
         "console=ttyS0 loglevel=5 panic=-1 oops=panic init_on_free=1 rootfstype=ramfs "
-        "unknown_nmi_panic no_timer_check "
+        "unknown_nmi_panic panic_sys_info=blocked_tasks no_timer_check "
         "vttm.mode=agent";
     if (const auto words = variant_named(config.variant).cmdline; !words.empty())
         line.append(" ").append(words);

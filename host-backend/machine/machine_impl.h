@@ -77,6 +77,8 @@ private:
     // machine_watch.cc
     void poll_console();
     const Splat* first_splat() const;
+    // Writes hang.txt; ends the guest by a panic. false: QEMU itself does not answer.
+    bool dump_hang();
     [[noreturn]] void raise_splat(const Splat& splat);
     [[noreturn]] void raise_gone();
     [[noreturn]] void raise_monitor_silent(const MonitorSilent& silent);

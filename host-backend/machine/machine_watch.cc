@@ -18,6 +18,8 @@ using Millis = std::chrono::milliseconds;
 // How long the rest of a splat, or libvirt's word on a QEMU that ended, may take to come.
 constexpr Millis kSettle{1500};
 constexpr Millis kTick{50};
+// How long a kernel that panics may take to print all blocked tasks.
+constexpr Millis kLastWords{10000};
 
 std::string join(const std::vector<std::string>& lines, std::size_t limit) {
     std::string out;
@@ -82,7 +84,8 @@ void Machine::Impl::raise_splat(const Splat& first) {
         poll_console();
     }
     settled_ = true;
-    const Splat& splat = console->splats()[index];
+    const Splat splat = console->splats()[index];  // a copy: the dump of a hang prints a panic
+    if (splat.kind == SplatKind::kLockup && domain_ && process_alive(pid)) dump_hang();
     Problem problem;
     problem.excerpt = join(splat.lines, 30);
     const std::string line(splat.line);
@@ -96,7 +99,9 @@ void Machine::Impl::raise_splat(const Splat& first) {
     } else {
         problem.what = fmt::format("{} in the guest: {}", splat_name(splat.kind), line);
     }
-    problem.todo = "the whole report is in console.log there";
+    problem.todo = splat.kind == SplatKind::kLockup
+                       ? "the whole report is in console.log there, all blocked tasks in hang.txt"
+                       : "the whole report is in console.log there";
     const bool boot = booting_;
     problem = keep_evidence(std::move(problem));
     if (boot) {
@@ -176,33 +181,40 @@ bool Machine::Impl::paused() {
     return domain_->state().suspended;
 }
 
-Problem Machine::Impl::describe_hang(std::string what) {
+bool Machine::Impl::dump_hang() {
     constexpr Millis kAnswer{3000};
     std::string dump;
     bool answers = true;
-    if (domain_) {
-        for (const char* command : {"info status", "info registers -a", "info lapic", "info irq"}) {
-            const auto text = answers ? domain_->hmp_within(command, kAnswer) : std::nullopt;
-            answers = text.has_value();
-            dump += fmt::format("== {}\n{}\n", command,
-                                answers ? *text : "(QEMU's monitor does not answer)");
-        }
-        if (answers) {
-            // The kernel's own view: unknown_nmi_panic makes it print the stack it is at.
-            const std::uint64_t before = console->bytes_seen();
-            domain_->hmp_within("nmi", kAnswer);
-            const auto deadline = Clock::now() + 2 * kSettle;
-            while (Clock::now() < deadline) {
-                std::this_thread::sleep_for(kTick);
-                poll_console();
-                if (!console->splats().empty() && console->splats().back().complete) break;
-            }
-            dump += (console->bytes_seen() == before)
-                        ? "== the kernel printed nothing upon an NMI\n"
-                        : "== the console after an NMI\n" + console->tail(80);
-        }
-        report_file("hang.txt", dump);
+    for (const char* command : {"info status", "info registers -a", "info lapic", "info irq"}) {
+        const auto text = answers ? domain_->hmp_within(command, kAnswer) : std::nullopt;
+        answers = text.has_value();
+        dump += fmt::format("== {}\n{}\n", command,
+                            answers ? *text : "(QEMU's monitor does not answer)");
     }
+    if (answers) {
+        // The kernel's own view: the command line makes it panic upon an NMI, and print then where
+        // each blocked task is. Of a hung task it has printed only the name so far: stacks are
+        // below the console's level.
+        const std::uint64_t before = console->bytes_seen();
+        console->end_report();
+        domain_->hmp_within("nmi", kAnswer);
+        const auto start = Clock::now();
+        while (!wait_stopped(kTick)) {
+            poll_console();
+            const bool speaks = console->bytes_seen() != before;
+            if (Clock::now() - start > (speaks ? kLastWords : 2 * kSettle)) break;
+        }
+        poll_console();
+        dump += (console->bytes_seen() == before)
+                    ? "== the kernel printed nothing upon an NMI\n"
+                    : "== the console after an NMI\n" + console->tail(ConsoleWatcher::kTailLines);
+    }
+    report_file("hang.txt", dump);
+    return answers;
+}
+
+Problem Machine::Impl::describe_hang(std::string what) {
+    const bool answers = !domain_ || dump_hang();
     Problem problem;
     problem.what = std::move(what);
     qemu_hangs_ = !answers;

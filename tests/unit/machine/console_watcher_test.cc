@@ -51,6 +51,16 @@ TEST(ConsoleWatcher, PanicWithinAnOpenOopsMakesItAPanic) {
     EXPECT_FALSE(w.splats()[0].complete);
 }
 
+TEST(ConsoleWatcher, PanicAfterTheEndOfAReportIsAnother) {
+    ConsoleWatcher w("");
+    w.feed("INFO: task a:1 blocked for more than 120 seconds.\n");
+    w.end_report();
+    w.feed("Kernel panic - not syncing: NMI: Not continuing\n");
+    ASSERT_EQ(w.splats().size(), 2u);
+    EXPECT_EQ(w.splats()[0].kind, SplatKind::kLockup);
+    EXPECT_EQ(w.splats()[1].kind, SplatKind::kPanic);
+}
+
 TEST(ConsoleWatcher, UnfinishedLastLineCountsAtTheEnd) {
     ConsoleWatcher w("");
     w.feed("[    3.0] Kernel panic - not syncing: x");

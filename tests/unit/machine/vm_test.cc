@@ -151,6 +151,28 @@ TEST_F(VmTest, HangIsAGuestHangWithADump) {
     EXPECT_EQ(traces.found(), "");
 }
 
+// The kernel's word on a task that waits for ever comes without its stack; the dump has it.
+TEST_F(VmTest, HungTaskIsAGuestHangWithItsStack) {
+    Machine m(config);
+    m.start();
+    const auto shell = [&](const char* command) {
+        return nlohmann::json{{"argv", {"/bin/busybox", "sh", "-c", command}},
+                              {"timeout_ms", 60000}};
+    };
+    m.agent().call("exec", shell("echo 2 >/proc/sys/kernel/hung_task_timeout_secs"), 20s);
+    const auto e = expect_error<GuestHang>([&] {
+        m.agent().call("exec", shell("echo HUNG_TASK >/sys/kernel/debug/provoke-crash/DIRECT"),
+                       60s);
+    });
+    EXPECT_EQ(e.exit_code(), 4);
+    EXPECT_NE(std::string(e.what()).find("blocked for more than"), std::string::npos) << e.what();
+    const std::string dump = slurp(e.problem().where / "hang.txt");
+    EXPECT_NE(dump.find("lkdtm_HUNG_TASK"), std::string::npos) << dump;
+    // The panic that the dump makes is not taken for the guest's own.
+    EXPECT_THROW(m.agent().call("hello"), GuestHang);
+    EXPECT_NO_THROW(m.stop());
+}
+
 TEST_F(VmTest, StoppedQemuIsAHangThatNamesQemu) {
     config.liveness = 3s;
     Machine m(config);
