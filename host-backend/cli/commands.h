@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/cli/compare/demands.h"
 #include "host-backend/cli/manifest.h"
 #include "host-backend/cli/options.h"
 #include "host-backend/cli/swap_cycle_config.h"
@@ -60,6 +61,7 @@ struct CompareOptions {
     std::uint64_t seed = 0;
     std::uint64_t timeout_s = 3600;
     std::filesystem::path json;  // "": build/reports/compare.json
+    Demands demands;
 };
 int compare_command(const CommonOptions& common, const CompareOptions& options);
 

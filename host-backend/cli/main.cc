@@ -76,6 +76,14 @@ void add_compare(CLI::App& app, cli::CompareOptions& o) {
     app.add_option("--swap", o.swap_mib, "swap disk in MiB");
     app.add_option("--seed", o.seed, "of the content (0: a new one)");
     app.add_option("--timeout", o.timeout_s, "seconds for all");
+    app.add_option(
+        "--max-out", o.demands.max_out,
+        "ends with 9 if a zero-copy way takes more than this share of copy/copy's time out");
+    app.add_option("--max-in", o.demands.max_in,
+                   "likewise, for the time in; not of ways that copy back");
+    app.add_option(
+        "--min-blocks", o.demands.min_blocks,
+        "ends with 9 if a zero-copy way leaves less than this percentage of the 2 MiB blocks");
     app.add_option("--json", o.json, "where the report goes (default: build/reports/compare.json)");
 }
 

@@ -14,24 +14,27 @@ struct Entry {
     std::string_view text;
 };
 
-constexpr std::array<Entry, 17> kEntries = {{
+constexpr std::array<Entry, 18> kEntries = {{
     {ExitCode::kPass, 0, "pass", "everything that was checked is right"},
-    {ExitCode::kContent, 12, "content", "pages are bad, or the witnesses disagree"},
-    {ExitCode::kUsage, 10, "usage", "wrong usage"},
-    {ExitCode::kGuestPanic, 15, "guest-panic", "panic, oops or warning in the guest kernel"},
-    {ExitCode::kGuestHang, 13, "guest-hang", "the guest makes no progress"},
-    {ExitCode::kTimeout, 2, "timeout", "still progressing, but over its time limit"},
-    {ExitCode::kInfrastructure, 3, "infrastructure", "QEMU or libvirt failed, or an image is broken"},
-    {ExitCode::kInconclusive, 1, "inconclusive", "the path under test did not run"},
-    {ExitCode::kLeak, 11, "leak", "something was not given back"},
-    {ExitCode::kMissingPackage, 4, "missing-package", "a package is missing and cannot be installed"},
-    {ExitCode::kNoNetwork, 5, "no-network", "no network, or a download failed"},
-    {ExitCode::kNoDisk, 9, "no-disk", "too little disk space"},
-    {ExitCode::kPatchFailed, 6, "patch-failed", "a patch does not apply"},
-    {ExitCode::kBuildFailed, 7, "build-failed", "a build failed"},
-    {ExitCode::kNoRam, 8, "no-ram", "too little RAM"},
-    {ExitCode::kNoBoot, 14, "no-boot", "the kernel does not boot"},
-    {ExitCode::kInterrupted, 16, "interrupted", "interrupted"},
+    {ExitCode::kContent, 13, "content", "pages are bad, or the witnesses disagree"},
+    {ExitCode::kUsage, 11, "usage", "wrong usage"},
+    {ExitCode::kGuestPanic, 16, "guest-panic", "panic, oops or warning in the guest kernel"},
+    {ExitCode::kGuestHang, 14, "guest-hang", "the guest makes no progress"},
+    {ExitCode::kTimeout, 3, "timeout", "still progressing, but over its time limit"},
+    {ExitCode::kInfrastructure, 4, "infrastructure",
+     "QEMU or libvirt failed, or an image is broken"},
+    {ExitCode::kInconclusive, 2, "inconclusive", "the path under test did not run"},
+    {ExitCode::kLeak, 12, "leak", "something was not given back"},
+    {ExitCode::kUnmet, 1, "unmet", "a figure is not what was demanded"},
+    {ExitCode::kMissingPackage, 5, "missing-package",
+     "a package is missing and cannot be installed"},
+    {ExitCode::kNoNetwork, 6, "no-network", "no network, or a download failed"},
+    {ExitCode::kNoDisk, 10, "no-disk", "too little disk space"},
+    {ExitCode::kPatchFailed, 7, "patch-failed", "a patch does not apply"},
+    {ExitCode::kBuildFailed, 8, "build-failed", "a build failed"},
+    {ExitCode::kNoRam, 9, "no-ram", "too little RAM"},
+    {ExitCode::kNoBoot, 15, "no-boot", "the kernel does not boot"},
+    {ExitCode::kInterrupted, 17, "interrupted", "interrupted"},
 }};
 
 const Entry& entry(ExitCode c) {

@@ -19,6 +19,7 @@ enum class ExitCode : int {
     kInfrastructure = 6,   // QEMU or libvirt failed or died, image broken
     kInconclusive = 7,     // the path under test did not run
     kLeak = 8,             // balances not zero
+    kUnmet = 9,            // right, but a figure is not what the caller demands
     kMissingPackage = 10,  // and it cannot be installed
     kNoNetwork = 11,       // or a download failed
     kNoDisk = 12,          // too little disk, or disk full
@@ -36,10 +37,11 @@ std::string_view name_of(ExitCode c);
 std::string_view describe(ExitCode c);
 std::optional<ExitCode> exit_code_from_int(int value);
 
-// Of two codes that apply the one to end with. From heavy to light: the user's interruption; a kernel
-// that reported its own fault, did not boot, or hangs; content lost; a leak; then what says nothing of
-// the kernel: no disk, no RAM, infrastructure, timeout, ...; inconclusive; pass. So what was proven
-// against the kernel is never hidden behind a host that failed later.
+// Of two codes that apply the one to end with. From heavy to light: the user's interruption; a
+// kernel that reported its own fault, did not boot, or hangs; content lost; a leak; then what says
+// nothing of the kernel: no disk, no RAM, infrastructure, timeout, ...; inconclusive; a demand
+// unmet; pass. So what was proven against the kernel is never hidden behind a host that failed
+// later.
 ExitCode heavier(ExitCode a, ExitCode b);
 
 // PASS 0, CONTENT and DISAGREE 1, INCONCLUSIVE 7, LEAK 8.

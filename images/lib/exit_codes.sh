@@ -10,6 +10,7 @@ VTTM_EXIT_TIMEOUT=5        # still progressing, but over its limit
 VTTM_EXIT_INFRA=6          # QEMU or libvirt failed, image broken
 VTTM_EXIT_INCONCLUSIVE=7   # the path under test did not run
 VTTM_EXIT_LEAK=8           # balances not zero
+VTTM_EXIT_UNMET=9          # right, but a figure is not what was demanded
 VTTM_EXIT_PACKAGE=10       # a package is missing and cannot be installed
 VTTM_EXIT_NETWORK=11       # no network, or a download failed
 VTTM_EXIT_DISK=12          # too little disk, or the disk is full

@@ -126,6 +126,10 @@ int compare_command(const CommonOptions& common, const CompareOptions& options) 
         code = report::heavier(code, failure->code);
         reasons.push_back(failure->text);
     }
+    for (std::string& line : unmet(c, options.demands)) {
+        code = report::heavier(code, report::ExitCode::kUnmet);
+        reasons.push_back(std::move(line));
+    }
     const auto json =
         options.json.empty() ? common.build_dir() / "reports" / "compare.json" : options.json;
     save_output(json, to_json(c).dump(2) + "\n", "--json=FILE");

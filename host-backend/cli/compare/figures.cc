@@ -25,8 +25,6 @@ std::int64_t counters(const oracle::Counters& c, std::string_view prefix) {
     return sum;
 }
 
-bool zero_copy(const Way& way) { return way.backup != "copy"; }
-
 double ms_per_mib(std::uint64_t ns, std::uint64_t pages) {
     return pages ? static_cast<double>(ns) / 1e6 / (static_cast<double>(pages) / kPagesPerMiB) : 0;
 }
@@ -137,13 +135,7 @@ std::string wear_table(const Comparison& c) {
     };
     sum("free 2 MiB blocks before", [](const WearRun& r) { return r.blocks_before; });
     sum("free 2 MiB blocks after", [](const WearRun& r) { return r.blocks_after; });
-    t.row("left", [&](const Way& w) {
-        return number(median_of(c.wear, w, [](const WearRun& r) {
-            return r.blocks_before ? 100.0 * static_cast<double>(r.blocks_after) /
-                                         static_cast<double>(r.blocks_before)
-                                   : 0;
-        }), "{:.1f} %");
-    });
+    t.row("left", [&](const Way& w) { return number(blocks_left(c.wear, w), "{:.1f} %"); });
     sum("bad pages", [](const WearRun& r) { return r.bad; });
     return t.text();
 }
@@ -193,6 +185,16 @@ std::optional<Way> parse_way(std::string_view text) {
     const bool known = (way.backup == "copy" || way.backup == "insert" || way.backup == "swapcache") &&
                        (way.restore == "auto" || way.restore == "copy");
     return known ? std::optional(std::move(way)) : std::nullopt;
+}
+
+bool zero_copy(const Way& way) { return way.backup != "copy"; }
+
+std::optional<double> blocks_left(const std::vector<WearRun>& runs, const Way& way) {
+    return median_of(runs, way, [](const WearRun& r) {
+        return r.blocks_before ? 100.0 * static_cast<double>(r.blocks_after) /
+                                     static_cast<double>(r.blocks_before)
+                               : 0;
+    });
 }
 
 double ms_per_mib_out(const MemoryRound& r) { return ms_per_mib(r.out_ns, r.pages_out); }

@@ -114,6 +114,11 @@ std::optional<double> paired_ratio(const std::vector<Round>& rounds, const Way& 
     return median(std::move(ratios));
 }
 
+bool zero_copy(const Way& way);
+
+// Free 2 MiB blocks after the cycles, percent of those before; the median of the runs.
+std::optional<double> blocks_left(const std::vector<WearRun>& runs, const Way& way);
+
 double ms_per_mib_out(const MemoryRound& r);  // 0: nothing went out
 double ms_per_mib_in(const MemoryRound& r);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/stages/kunit_reply.h"
 #include "host-backend/cli/stages/stage.h"
 
@@ -73,6 +74,10 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
     run(kModules);
     check_guest(context, machine);
     run({kEndsLockdep});
+    // Leaks of the last one as well; but lockdep has to be off now.
+    machine::Variant without_lockdep = context.variant;
+    without_lockdep.lockdep = false;
+    check_kernel(machine, without_lockdep, context.progress);
     if (context.variant.lockdep) {
         report::TestResults results;
         results.cases.push_back(deadlock_reported(machine));

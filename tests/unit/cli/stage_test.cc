@@ -145,7 +145,9 @@ TEST_F(StageTest, ASkipForWantOfACapabilityStandsOnlyWithoutIt) {
         had = without.had();
         EXPECT_EQ(run(body).counts().skipped, 1u);
     }
-    if (had) EXPECT_EQ(run(body).counts().failed, 1u);
+    if (had) {
+        EXPECT_EQ(run(body).counts().failed, 1u);
+    }
 }
 
 // Of all stages alike: fitted to the kernel at hand.

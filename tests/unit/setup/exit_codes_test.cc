@@ -30,6 +30,7 @@ constexpr std::pair<const char*, ExitCode> kCodes[] = {
     {"INFRA", ExitCode::kInfrastructure},
     {"INCONCLUSIVE", ExitCode::kInconclusive},
     {"LEAK", ExitCode::kLeak},
+    {"UNMET", ExitCode::kUnmet},
     {"PACKAGE", ExitCode::kMissingPackage},
     {"NETWORK", ExitCode::kNoNetwork},
     {"DISK", ExitCode::kNoDisk},

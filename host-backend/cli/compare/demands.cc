@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/compare/demands.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace vttm::cli {
+namespace {
+
+class Judge {
+public:
+    explicit Judge(const Comparison& c) : c_(c) {}
+
+    // @figure is nothing if it was not measured; @fails tells whether it misses @bound.
+    template <typename Fails>
+    void demand(const Way& way, const char* what, const char* unit, std::optional<double> figure,
+                double bound, Fails fails) {
+        if (!figure)
+            lines_.push_back(fmt::format("{}: {} was not measured, but {}{} is demanded", way.label(),
+                                         what, bound, unit));
+        else if (fails(*figure, bound))
+            lines_.push_back(fmt::format("{}: {} is {:.4g}{}, but {}{} is demanded", way.label(), what,
+                                         *figure, unit, bound, unit));
+    }
+
+    void ratios(const Way& way, const char* what, double (*figure)(const MemoryRound&), double bound) {
+        static const Way base{"copy", "copy"};
+        demand(way, what, "", paired_ratio(c_.memory, way, base, figure), bound,
+               [](double is, double most) { return is > most; });
+    }
+
+    void blocks(const Way& way, double bound) {
+        demand(way, "the share of 2 MiB blocks left", " %", blocks_left(c_.wear, way), bound,
+               [](double is, double least) { return is < least; });
+    }
+
+    std::vector<std::string> take() { return std::move(lines_); }
+
+private:
+    const Comparison& c_;
+    std::vector<std::string> lines_;
+};
+
+}  // namespace
+
+std::vector<std::string> unmet(const Comparison& c, const Demands& demands) {
+    Judge judge(c);
+    bool any_way = false;
+    for (const Way& way : c.ways) {
+        if (!zero_copy(way)) continue;
+        any_way = true;
+        if (demands.max_out) judge.ratios(way, "out, times copy/copy,", ms_per_mib_out, *demands.max_out);
+        if (demands.max_in && way.restore == "auto")
+            judge.ratios(way, "in, times copy/copy,", ms_per_mib_in, *demands.max_in);
+        if (demands.min_blocks) judge.blocks(way, *demands.min_blocks);
+    }
+    auto lines = judge.take();
+    if (demands.any() && !any_way) lines.emplace_back("figures are demanded, but no zero-copy way was compared");
+    return lines;
+}
+
+}  // namespace vttm::cli

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `./vttm compare` may be told to demand of its figures.
+#include "host-backend/cli/compare/demands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace vttm::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+const Way kCopy{"copy", "copy"};
+const Way kInsert{"insert", "auto"};
+const Way kInsertCopy{"insert", "copy"};
+
+Comparison measured() {
+    Comparison c;
+    c.ways = {kCopy, kInsert};
+    c.memory = {{.way = kCopy, .pages_out = 256, .out_ns = 1000, .in_ns = 1000},
+                {.way = kInsert, .pages_out = 256, .out_ns = 100, .in_ns = 200}};
+    c.wear = {{.way = kCopy, .blocks_before = 100, .blocks_after = 1},
+              {.way = kInsert, .blocks_before = 100, .blocks_after = 99}};
+    return c;
+}
+
+const Demands kIssue{.max_out = 0.1, .max_in = 0.2, .min_blocks = 99};
+
+TEST(CompareDemands, WhatIsJustMetIsMet) {
+    EXPECT_THAT(unmet(measured(), kIssue), IsEmpty());
+    EXPECT_THAT(unmet(measured(), {}), IsEmpty());
+}
+
+TEST(CompareDemands, EachIsMissedByItself) {
+    Comparison c = measured();
+    c.memory[1].out_ns = 101;
+    EXPECT_THAT(unmet(c, kIssue),
+                ElementsAre("insert: out, times copy/copy, is 0.101, but 0.1 is demanded"));
+    c = measured();
+    c.memory[1].in_ns = 300;
+    EXPECT_THAT(unmet(c, kIssue), ElementsAre("insert: in, times copy/copy, is 0.3, but 0.2 is demanded"));
+    c = measured();
+    c.wear[1].blocks_after = 98;
+    EXPECT_THAT(unmet(c, kIssue),
+                ElementsAre("insert: the share of 2 MiB blocks left is 98 %, but 99 % is demanded"));
+    EXPECT_THAT(unmet(c, {.max_out = 0.1}), IsEmpty()) << "nobody demanded it";
+}
+
+TEST(CompareDemands, AWayBackThatCopiesNeedNotBeFast) {
+    Comparison c = measured();
+    c.ways = {kCopy, kInsertCopy};
+    c.memory[1].way = c.wear[1].way = kInsertCopy;
+    c.memory[1].in_ns = 1000;
+    EXPECT_THAT(unmet(c, kIssue), IsEmpty());
+}
+
+TEST(CompareDemands, WhatWasNotMeasuredIsNotMet) {
+    Comparison c = measured();
+    c.memory.erase(c.memory.begin());  // no copy to compare with
+    c.wear.clear();
+    EXPECT_THAT(unmet(c, kIssue),
+                ElementsAre("insert: out, times copy/copy, was not measured, but 0.1 is demanded",
+                            "insert: in, times copy/copy, was not measured, but 0.2 is demanded",
+                            "insert: the share of 2 MiB blocks left was not measured, but 99 % is demanded"));
+    c.ways = {kCopy};
+    EXPECT_THAT(unmet(c, kIssue), ElementsAre("figures are demanded, but no zero-copy way was compared"));
+}
+
+}  // namespace
+}  // namespace vttm::cli
