@@ -49,6 +49,7 @@
 #define VTTM_FEATURE_INDIRECT (1u << 11)    /* INDIRECT */
 #define VTTM_FEATURE_RINGS (1u << 12)       /* VTTM_REG_NUM_RINGS rings per engine, priorities */
 #define VTTM_FEATURE_COUNTERS (1u << 13)    /* VTTM_COUNTER_BASE */
+#define VTTM_FEATURE_VRAM_BALLOON (1u << 14) /* VTTM_REG_VRAM_TARGET */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
@@ -70,16 +71,20 @@
 #define VTTM_REG_IRQ_ENABLE 0x0034u
 #define VTTM_IRQ_ERROR (1u << 0)
 #define VTTM_IRQ_ENGINE(e) (1u << (1 + (e)))
+#define VTTM_IRQ_VRAM (1u << (1 + VTTM_NUM_ENGINES)) /* VRAM_TARGET has changed */
 #define VTTM_REG_TIMESTAMP_LO 0x0038u /* RO: device time, ns since creation; LO latches HI */
 #define VTTM_REG_TIMESTAMP_HI 0x003cu
 #define VTTM_REG_BAD_ACCESS 0x0040u /* RO: malformed or refused register accesses since reset */
-
 #define VTTM_REG_NUM_RINGS 0x0044u  /* RO: rings per engine; a hole without VTTM_FEATURE_RINGS */
 
-/* MSI-X vectors: 0 = error (fault, halted engine), 1 + e = engine e (FENCE packets with IRQ). */
+/*
+ * MSI-X vectors: 0 = error (fault, halted engine), 1 + e = engine e (FENCE packets with IRQ), then
+ * VRAM_TARGET (since ABI 1.2; a driver that uses three vectors only does not hear of it).
+ */
 #define VTTM_MSIX_ERROR 0
 #define VTTM_MSIX_ENGINE(e) (1 + (e))
-#define VTTM_NUM_VECTORS 3
+#define VTTM_MSIX_VRAM (1 + VTTM_NUM_ENGINES)
+#define VTTM_NUM_VECTORS 4
 
 /* --- Faults: the first one since FAULT_STATUS was cleared is latched, all are counted --------- */
 #define VTTM_REG_FAULT_STATUS 0x0050u /* W1C: bit 0 */
@@ -148,6 +153,25 @@ enum vttm_fault_reason {
 #define VTTM_REG_FAULT_RING_PUT 0x00a0u  /* RO: records written */
 #define VTTM_REG_FAULT_RING_GET 0x00a4u  /* RW: records read; forward only, and not beyond PUT */
 #define VTTM_REG_FAULT_RING_LOST 0x00a8u /* RO: records not written: ring full, or no RAM there */
+
+/* --- VRAM balloon ------------------------------------------------------------------------------
+ * The host may ask for VRAM back, at any time: VRAM_TARGET is how much it leaves, VTTM_IRQ_VRAM tells of
+ * each change; a driver reads it after a reset, too, which does not change it. The driver empties the
+ * VRAM from the top down, waits until no job and no CPU uses that part any more, and then writes what
+ * it keeps to VRAM_LIMIT. From then on engines that access VRAM at or above VRAM_LIMIT meet
+ * VTTM_FAULT_VRAM_RANGE, and what lay there is lost: it reads as anything when it is given back. To
+ * take VRAM back, raise VRAM_LIMIT up to VRAM_TARGET, then use it. Nobody enforces VRAM_TARGET: a
+ * driver without a balloon uses all VRAM.
+ */
+#define VTTM_REG_VRAM_TARGET_LO 0x00b0u /* RO: bytes, multiple of 2 MiB, 0 .. VRAM_SIZE */
+#define VTTM_REG_VRAM_TARGET_HI 0x00b4u
+/*
+ * RW: bytes, multiple of 2 MiB; not raised beyond VRAM_TARGET. VRAM_SIZE after a reset. A 4-byte
+ * write is taken by itself: both halves of one that changes both must be valid, or write 8 bytes.
+ */
+#define VTTM_REG_VRAM_LIMIT_LO 0x00b8u
+#define VTTM_REG_VRAM_LIMIT_HI 0x00bcu
+#define VTTM_VRAM_LIMIT_UNIT 0x200000u
 
 /* --- VMs: root of the page table (see vttm_pte.h) -------------------------------------------- */
 #define VTTM_MAX_VMS 256u
@@ -259,6 +283,8 @@ VTTM_ASSERT_PAIR(VTTM_REG_TIMESTAMP);
 VTTM_ASSERT_PAIR(VTTM_REG_FAULT_ADDR);
 VTTM_ASSERT_PAIR(VTTM_REG_TLB_INV_START);
 VTTM_ASSERT_PAIR(VTTM_REG_FAULT_RING_BASE);
+VTTM_ASSERT_PAIR(VTTM_REG_VRAM_TARGET);
+VTTM_ASSERT_PAIR(VTTM_REG_VRAM_LIMIT);
 VTTM_ASSERT_PAIR(VTTM_ENG_RING_BASE);
 VTTM_ASSERT_PAIR(VTTM_ENG_LAST_FENCE);
 VTTM_ASSERT_PAIR(VTTM_ENG_BYTES);
@@ -268,7 +294,8 @@ VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(1) % 8 == 0 &&
 VTTM_STATIC_ASSERT(VTTM_REG_NUM_RINGS < VTTM_REG_FAULT_STATUS, "control below faults");
 VTTM_STATIC_ASSERT(VTTM_REG_STALE_COUNT < VTTM_REG_TLB_INV_START_LO, "faults below TLB");
 VTTM_STATIC_ASSERT(VTTM_REG_TLB_INV_DONE < VTTM_REG_FAULT_RING_BASE_LO, "TLB below fault ring");
-VTTM_STATIC_ASSERT(VTTM_REG_FAULT_RING_LOST < VTTM_REG_VM_ROOT_LO(0), "fault ring below VMs");
+VTTM_STATIC_ASSERT(VTTM_REG_FAULT_RING_LOST < VTTM_REG_VRAM_TARGET_LO, "fault ring below balloon");
+VTTM_STATIC_ASSERT(VTTM_REG_VRAM_LIMIT_HI < VTTM_REG_VM_ROOT_LO(0), "balloon below VMs");
 VTTM_STATIC_ASSERT(VTTM_REG_VM_ROOT_LO(VTTM_MAX_VMS) <= VTTM_REG_VM_MODE(0), "roots below modes");
 VTTM_STATIC_ASSERT(VTTM_REG_VM_MODE(VTTM_MAX_VMS) <= VTTM_ENGINE_BASE(0), "VMs below engines");
 VTTM_STATIC_ASSERT(VTTM_ENGINE_BASE(0) + VTTM_ENG_PRIORITY < VTTM_ENGINE_BASE(1), "engines apart");
@@ -280,7 +307,8 @@ VTTM_STATIC_ASSERT(VTTM_CNT_WALK_HITS + 8u == VTTM_NUM_COUNTERS * 8u, "counters 
 VTTM_STATIC_ASSERT(VTTM_COUNTER_BASE(0) + VTTM_NUM_COUNTERS * 8u <= VTTM_COUNTER_BASE(1),
 		   "counters apart");
 VTTM_STATIC_ASSERT(VTTM_COUNTER_BASE(VTTM_NUM_ENGINES) <= VTTM_REGS_SIZE, "counters within BAR0");
-VTTM_STATIC_ASSERT(VTTM_MSIX_ENGINE(VTTM_NUM_ENGINES) == VTTM_NUM_VECTORS, "a vector per engine");
+VTTM_STATIC_ASSERT(VTTM_MSIX_ENGINE(VTTM_NUM_ENGINES) == VTTM_MSIX_VRAM, "a vector per engine");
+VTTM_STATIC_ASSERT(VTTM_MSIX_VRAM + 1 == VTTM_NUM_VECTORS, "and one for the balloon");
 VTTM_STATIC_ASSERT(VTTM_MAX_VMS <= VTTM_NO_VM, "no VM has the id of none");
 
 #endif /* VTTM_REGS_H */

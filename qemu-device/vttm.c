@@ -31,6 +31,8 @@
 
 /* VRAM and its visible part: see VTTM_REG_VRAM_SIZE_LO */
 #define VTTM_VRAM_MIN (2 * MiB)
+/* 'vram-target' was not set */
+#define VTTM_VRAM_ALL UINT64_MAX
 
 QEMU_BUILD_BUG_ON(VTTM_PCI_VENDOR_ID != PCI_VENDOR_ID_REDHAT);
 QEMU_BUILD_BUG_ON(VTTM_NUM_VECTORS > 32); /* irq_pending */
@@ -180,6 +182,19 @@ static bool vttm_check_vram(VttmState *s, Error **errp)
     return true;
 }
 
+static bool vttm_apply_vram_target(VttmState *s, uint64_t bytes, Error **errp)
+{
+    if (vttm_model_set_vram_target(s->model, bytes) < 0) {
+        error_setg(errp, "vttm: 'vram-target' is %" PRIu64 " bytes: it must be "
+                   "a multiple of %" PRIu64 " up to the size of the VRAM (%"
+                   PRIu64 ")", bytes, (uint64_t)VTTM_VRAM_LIMIT_UNIT,
+                   s->vram_size);
+        return false;
+    }
+    trace_vttm_vram_target(bytes);
+    return true;
+}
+
 static bool vttm_create_model(VttmState *s, Error **errp)
 {
     const struct vttm_model_config config = {
@@ -193,6 +208,7 @@ static bool vttm_create_model(VttmState *s, Error **errp)
         .dma_unmap = vttm_dma_unmap,
         .irq = vttm_irq_raise,
         .vram_dirty = vttm_vram_dirty,
+        .vram_given_up = vttm_vram_given_up,
         .witness = s->witness.path ? vttm_witness_append : NULL,
         .thread_enter = vttm_thread_enter,
         .thread_exit = vttm_thread_exit,
@@ -204,7 +220,8 @@ static bool vttm_create_model(VttmState *s, Error **errp)
         error_setg(errp, "vttm: the GPU model refused to start: %s", message);
         return false;
     }
-    return true;
+    return s->vram_target == VTTM_VRAM_ALL ||
+           vttm_apply_vram_target(s, s->vram_target, errp);
 }
 
 /* Undoes vttm_realize(), also one that stopped half way. */
@@ -338,6 +355,41 @@ static void vttm_get_witness_lost(Object *obj, Visitor *v, const char *name,
     visit_type_uint64(v, name, &lost, errp);
 }
 
+static void vttm_get_vram_target(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
+{
+    VttmState *s = VTTM(obj);
+    uint64_t target = s->model ? vttm_model_vram_target(s->model) :
+                                 s->vram_target;
+
+    visit_type_size(v, name, &target, errp);
+}
+
+static void vttm_set_vram_target(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
+{
+    VttmState *s = VTTM(obj);
+    uint64_t target;
+
+    if (!visit_type_size(v, name, &target, errp)) {
+        return;
+    }
+    if (!s->model) {
+        s->vram_target = target; /* checked when the size is known */
+        return;
+    }
+    vttm_apply_vram_target(s, target, errp);
+}
+
+static void vttm_get_vram_limit(Object *obj, Visitor *v, const char *name,
+                                void *opaque, Error **errp)
+{
+    VttmState *s = VTTM(obj);
+    uint64_t limit = s->model ? vttm_model_vram_limit(s->model) : 0;
+
+    visit_type_size(v, name, &limit, errp);
+}
+
 static const Property vttm_properties[] = {
     DEFINE_PROP_LINK("vram", VttmState, hostmem, TYPE_MEMORY_BACKEND,
                      HostMemoryBackend *),
@@ -350,6 +402,7 @@ static void vttm_instance_init(Object *obj)
     VttmState *s = VTTM(obj);
 
     vttm_witness_init(&s->witness);
+    s->vram_target = VTTM_VRAM_ALL;
     /* Must be known before realize: the size of config space follows */
     PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
 }
@@ -379,6 +432,15 @@ static void vttm_class_init(ObjectClass *klass, void *data)
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
     object_class_property_set_description(klass, "stats",
         "Counters of the GPU model (a JSON object)");
+    object_class_property_add(klass, "vram-target", "size",
+                              vttm_get_vram_target, vttm_set_vram_target,
+                              NULL, NULL);
+    object_class_property_set_description(klass, "vram-target",
+        "Bytes of VRAM that the guest is asked to make do with");
+    object_class_property_add(klass, "vram-limit", "size",
+                              vttm_get_vram_limit, NULL, NULL, NULL);
+    object_class_property_set_description(klass, "vram-limit",
+        "Bytes of VRAM that the guest has kept; the rest is given back");
     object_class_property_add(klass, "witness-lost", "uint64",
                               vttm_get_witness_lost, NULL, NULL, NULL);
     object_class_property_set_description(klass, "witness-lost",

@@ -34,6 +34,7 @@ struct VttmState {
     /* Properties */
     HostMemoryBackend *hostmem;
     uint64_t vram_visible;
+    uint64_t vram_target; /* until realize; then the model has it */
     VttmWitness witness;
 
     /* BARs */
@@ -63,6 +64,8 @@ void *vttm_dma_map(void *opaque, uint64_t addr, uint64_t *len, int is_write);
 void vttm_dma_unmap(void *opaque, uint64_t addr, void *ptr, uint64_t len,
                     int is_write);
 void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len);
+/* ... under the big lock */
+void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len);
 void vttm_thread_enter(void *opaque);
 void vttm_thread_exit(void *opaque);
 

@@ -114,7 +114,7 @@ int vttm_bo_validate(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 	u32 domains = bo->domains;
 
 	/* Where it can never fit there is nothing to evict for it. */
-	if (bo->tbo.base.size > vdev->vram_size)
+	if (bo->tbo.base.size > READ_ONCE(vdev->balloon.limit))
 		domains &= ~VTTM_DOMAIN_VRAM;
 	if (bo->tbo.base.size > vdev->gtt_size)
 		domains &= ~VTTM_DOMAIN_GTT;
@@ -254,6 +254,10 @@ static int vttm_bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_op
 	struct vttm_bo *bo;
 	int ret;
 
+	if (vttm_bo_is_balloon(tbo)) {
+		ttm_bo_move_null(tbo, new_mem);
+		return 0;
+	}
 	/* What a ghost holds goes when its fence signals; it is never worth a move. */
 	if (!vttm_bo_is_ours(tbo))
 		return -EBUSY;
@@ -376,5 +380,8 @@ int vttm_mm_init(struct vttm_device *vdev)
 	ret = vttm_vram_init(vdev);
 	if (ret)
 		return ret;
-	return vttm_gtt_init(vdev);
+	ret = vttm_gtt_init(vdev);
+	if (ret)
+		return ret;
+	return vttm_balloon_init(vdev);
 }

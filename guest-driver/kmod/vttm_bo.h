@@ -94,6 +94,9 @@ struct dma_fence *vttm_migrate_clear(struct vttm_bo *bo, struct ttm_resource *ds
 void vttm_span_first(struct vttm_span *span, struct vttm_bo *bo, struct ttm_resource *res);
 void vttm_span_advance(struct vttm_span *span, u64 bytes);
 
+/* vttm_balloon.c */
+bool vttm_bo_is_balloon(const struct ttm_buffer_object *tbo);
+
 /* vttm_vram.c */
 bool vttm_vram_visible(struct ttm_resource *res);
 u64 vttm_vram_offset(struct ttm_resource *res, u64 offset);

@@ -225,6 +225,7 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	vttm_show_counter(m, "leaves_2m", &stats->leaves_2m);
 	seq_printf(m, "shrinkable_pages %ld\n", atomic_long_read(&vdev->shrinkable_pages));
 	seq_printf(m, "purgeable_pages %ld\n", atomic_long_read(&vdev->purgeable_pages));
+	seq_printf(m, "vram_limit %llu\n", READ_ONCE(vdev->balloon.limit));
 	vttm_show_counter(m, "shrink_calls", &stats->shrink_calls);
 	vttm_show_counter(m, "shrunk_pages", &stats->shrunk_pages);
 	vttm_show_counter(m, "moves_vram_gtt", &stats->moves_vram_gtt);

@@ -57,6 +57,13 @@ struct vttm_stats {
 	atomic64_t resets;
 };
 
+/* See vttm_balloon.c. */
+struct vttm_balloon {
+	struct delayed_work work;
+	struct list_head units; /* the lowest first */
+	u64 limit;              /* VRAM below it is ours; changed by the work only */
+};
+
 struct vttm_device {
 	struct drm_device drm;
 	struct ttm_device ttm;
@@ -92,6 +99,7 @@ struct vttm_device {
 	atomic_long_t shrinkable_pages;
 	atomic_long_t purgeable_pages;
 
+	struct vttm_balloon balloon;
 	struct vttm_stats stats;
 };
 
@@ -177,6 +185,10 @@ int vttm_mm_init(struct vttm_device *vdev);
 /* vttm_vram.c, vttm_gtt.c */
 int vttm_vram_init(struct vttm_device *vdev);
 int vttm_gtt_init(struct vttm_device *vdev);
+
+/* vttm_balloon.c */
+int vttm_balloon_init(struct vttm_device *vdev);
+void vttm_balloon_notify(struct vttm_device *vdev);
 
 /* vttm_shrinker.c */
 int vttm_shrinker_init(struct vttm_device *vdev);

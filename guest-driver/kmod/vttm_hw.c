@@ -147,17 +147,28 @@ static irqreturn_t vttm_irq_error(int irq, void *arg)
 	return IRQ_HANDLED;
 }
 
-/* Needs engines and schedulers: from here on interrupts come. */
+static irqreturn_t vttm_irq_vram(int irq, void *arg)
+{
+	struct vttm_device *vdev = arg;
+
+	/* Cleared first: a change behind this read of the target raises it again. */
+	vttm_write(vdev, VTTM_REG_IRQ_STATUS, VTTM_IRQ_VRAM);
+	vttm_balloon_notify(vdev);
+	return IRQ_HANDLED;
+}
+
+/* Needs engines, schedulers and memory types: from here on interrupts come. */
 int vttm_hw_irq_init(struct vttm_device *vdev)
 {
 	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	bool balloon = vdev->features & VTTM_FEATURE_VRAM_BALLOON;
+	unsigned int i, vectors = balloon ? VTTM_NUM_VECTORS : VTTM_MSIX_VRAM;
 	u32 enable = VTTM_IRQ_ERROR;
-	unsigned int i;
 	int ret;
 
-	ret = pci_alloc_irq_vectors(pdev, VTTM_NUM_VECTORS, VTTM_NUM_VECTORS, PCI_IRQ_MSIX);
+	ret = pci_alloc_irq_vectors(pdev, vectors, vectors, PCI_IRQ_MSIX);
 	if (ret < 0) {
-		dev_err(&pdev->dev, "no %u MSI-X vectors: %d\n", VTTM_NUM_VECTORS, ret);
+		dev_err(&pdev->dev, "no %u MSI-X vectors: %d\n", vectors, ret);
 		return ret;
 	}
 
@@ -169,9 +180,16 @@ int vttm_hw_irq_init(struct vttm_device *vdev)
 				       &vdev->engines[i]);
 		enable |= VTTM_IRQ_ENGINE(i);
 	}
+	if (!ret && balloon) {
+		ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_VRAM),
+				       vttm_irq_vram, 0, "vttm-vram", vdev);
+		enable |= VTTM_IRQ_VRAM;
+	}
 	if (ret)
 		return ret;
 
 	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, enable);
+	/* What the host asked for before. */
+	vttm_balloon_notify(vdev);
 	return 0;
 }

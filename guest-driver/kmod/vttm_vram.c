@@ -68,11 +68,13 @@ static int vttm_vram_alloc(struct ttm_resource_manager *man, struct ttm_buffer_o
 			   const struct ttm_place *place, struct ttm_resource **out)
 {
 	struct vttm_vram *vram = to_vttm_vram(man);
+	u64 begin = (u64)place->fpfn << PAGE_SHIFT;
+	u64 end = place->lpfn ? (u64)place->lpfn << PAGE_SHIFT : man->size;
 	struct gpu_buddy_block *block;
 	struct vttm_vram_res *res;
 	int ret;
 
-	if (tbo->base.size > man->size)
+	if (end > man->size || tbo->base.size > end - begin)
 		return -ENOSPC;
 
 	res = kzalloc_obj(*res);
@@ -82,7 +84,7 @@ static int vttm_vram_alloc(struct ttm_resource_manager *man, struct ttm_buffer_o
 	ttm_resource_init(tbo, place, &res->base);
 
 	mutex_lock(&vram->lock);
-	ret = gpu_buddy_alloc_blocks(&vram->buddy, 0, man->size, res->base.size, PAGE_SIZE,
+	ret = gpu_buddy_alloc_blocks(&vram->buddy, begin, end, res->base.size, PAGE_SIZE,
 				     &res->blocks, 0);
 	mutex_unlock(&vram->lock);
 	if (ret) {
@@ -113,6 +115,44 @@ static void vttm_vram_free(struct ttm_resource_manager *man, struct ttm_resource
 	kfree(res);
 }
 
+/* Whether freeing @base makes room at @place. */
+static bool vttm_vram_intersects(struct ttm_resource_manager *man, struct ttm_resource *base,
+				 const struct ttm_place *place, size_t size)
+{
+	struct gpu_buddy_block *block;
+
+	if (!place->fpfn && !place->lpfn)
+		return true;
+
+	list_for_each_entry(block, vttm_vram_blocks(base), link) {
+		u64 begin = gpu_buddy_block_offset(block) >> PAGE_SHIFT;
+		u64 end = begin + (vttm_vram_block_size(block) >> PAGE_SHIFT);
+
+		if (end > place->fpfn && (!place->lpfn || begin < place->lpfn))
+			return true;
+	}
+	return false;
+}
+
+/* Whether all of @base is at @place. */
+static bool vttm_vram_compatible(struct ttm_resource_manager *man, struct ttm_resource *base,
+				 const struct ttm_place *place, size_t size)
+{
+	struct gpu_buddy_block *block;
+
+	if (!place->fpfn && !place->lpfn)
+		return true;
+
+	list_for_each_entry(block, vttm_vram_blocks(base), link) {
+		u64 begin = gpu_buddy_block_offset(block) >> PAGE_SHIFT;
+		u64 end = begin + (vttm_vram_block_size(block) >> PAGE_SHIFT);
+
+		if (begin < place->fpfn || (place->lpfn && end > place->lpfn))
+			return false;
+	}
+	return true;
+}
+
 static void vttm_vram_debug(struct ttm_resource_manager *man, struct drm_printer *printer)
 {
 	struct vttm_vram *vram = to_vttm_vram(man);
@@ -126,6 +166,8 @@ static void vttm_vram_debug(struct ttm_resource_manager *man, struct drm_printer
 static const struct ttm_resource_manager_func vttm_vram_funcs = {
 	.alloc = vttm_vram_alloc,
 	.free = vttm_vram_free,
+	.intersects = vttm_vram_intersects,
+	.compatible = vttm_vram_compatible,
 	.debug = vttm_vram_debug,
 };
 

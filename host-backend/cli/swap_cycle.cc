@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/oracle/ram_witness.h"
@@ -105,6 +107,8 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
             p.max_levels.push_back({kForeign, kForeignSlack, VerdictKind::kLeak,
                                     "the hog's memory cgroup is charged for somebody else's pages"});
     }
+    // What lay in the VRAM that is taken back has to have moved.
+    if (config.vram_target_mib) p.must_grow.emplace_back("vttm.moves_vram_gtt");
     return p;
 }
 
@@ -250,6 +254,17 @@ bool SwapCycle::limit_met() {
 void SwapCycle::press() {
     progress_.phase(label("pressure"));
     const pressure::CallLimit within{.until = session_.deadline()};
+    if (config_.vram_target_mib) {
+        balloon_.emplace(
+            [this](const std::string& command, nlohmann::json arguments) {
+                return session_.machine().qmp(command, std::move(arguments));
+            },
+            session_.machine().agent(),
+            pressure::VramBalloon::Config{.vram_mib = config_.vram_mib,
+                                          .target_mib = config_.vram_target_mib,
+                                          .limit = within});
+        balloon_->step();
+    }
     pressure::AnonymousHog hog(
         session_.machine().agent(),
         {.step_mib = config_.hog_step_mib, .max_mib = config_.ram_mib, .limit = within});
@@ -335,6 +350,7 @@ void SwapCycle::verify() {
     result_.seconds_in = seconds_since(begin);
     result_.bytes_in = result_.bytes_out;
     progress_.phase(label("guest CPU verifies"));
+    if (balloon_) balloon_->release();
     result_.cpu = session_.verify(By::kCpu, tick);
     count_device_errors();
 }

@@ -11,6 +11,7 @@
 #include "host-backend/cli/session.h"
 #include "host-backend/cli/swap_cycle_config.h"
 #include "host-backend/oracle/zero_copy.h"
+#include "host-backend/pressure/vram_balloon.h"
 #include "host-backend/report/run_report.h"
 
 namespace vttm::cli {
@@ -65,6 +66,7 @@ private:
     std::uint64_t gtt_pages_ = 0;   // of the GTT buffers
     std::uint64_t since_ = 0;       // witness log serial at the start of the cycle
     Session::Clock::time_point out_begin_{};
+    std::optional<pressure::VramBalloon> balloon_;
     double first_check_ = 0;  // where the first host check of content ended, in Progress::seconds()
 };
 

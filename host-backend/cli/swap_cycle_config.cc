@@ -72,6 +72,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
         {"swapped_share", real(c.swapped_share)},
         {"hog_step_mib", number(c.hog_step_mib)},
         {"memcg_limit_mib", number(c.memcg_limit_mib)},
+        {"vram_target_mib", number(c.vram_target_mib)},
         {"seed", number(c.seed)},
         {"min_unchanged", real(c.min_unchanged)},
         {"min_unsplit", real(c.min_unsplit)},
@@ -124,6 +125,10 @@ void check_swap_cycle(const SwapCycleConfig& c) {
     in_range("hog_step_mib", c.hog_step_mib, u64{1}, u64{4096});
     // Less, and the hog cannot even start.
     if (c.memcg_limit_mib) in_range("memcg_limit_mib", c.memcg_limit_mib, u64{8}, c.ram_mib);
+    if (c.vram_target_mib) in_range("vram_target_mib", c.vram_target_mib, u64{2}, c.vram_mib - 2);
+    if (c.vram_target_mib % 2)
+        throw std::runtime_error(
+            fmt::format("vram_target_mib is {}, must be even", c.vram_target_mib));
     in_range("timeout_s", c.timeout_s, u64{10}, u64{86400});
     if (c.backups.empty())
         throw std::runtime_error("backups is empty, name some of copy, insert, swapcache");

@@ -23,6 +23,8 @@ struct SwapCycleConfig {
     double swapped_share = 0.75;      // of the GTT pages, to be in the swap file before the check
     std::uint64_t hog_step_mib = 32;  // growth of the memory hog between samples
     std::uint64_t memcg_limit_mib = 0;  // memory.max of the hog's cgroup; 0: none
+    std::uint64_t vram_target_mib =
+        0;  // VRAM that is left from the pressure until all is verified; 0: all
     std::uint64_t seed = 0;           // 0: from the clock; printed, so that a run can be repeated
     double min_unchanged = 0.99;      // insert: share of pages whose guest-physical page stays
     double min_unsplit = 0.95;  // insert: share of the 2 MiB pages that reach the disk in one piece

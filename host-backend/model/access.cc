@@ -114,6 +114,11 @@ bool Cursor::fill_run() {
 
 bool Cursor::map_run() {
     if (run_space_ == VTTM_SPACE_VRAM) {
+        // Once more: the translation may be older than the present limit.
+        if (!bus_.vram_contains(run_phys_, run_left_)) {
+            fault_ = fault_here(VTTM_FAULT_VRAM_RANGE);
+            return false;
+        }
         ptr_ = bus_.vram() + run_phys_;
         mapped_left_ = run_left_;
         dirty_from_ = run_phys_;

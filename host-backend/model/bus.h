@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The embedder's side: guest memory, VRAM, interrupts, witness log. No state but the callbacks.
+// The embedder's side: guest memory, VRAM, interrupts, witness log. No state but the callbacks, and
+// how much of the VRAM the guest may use.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -49,7 +51,11 @@ public:
     };
 
     Bus(const vttm_model_ops& ops, void* opaque, void* vram, uint64_t vram_size)
-        : ops_(ops), opaque_(opaque), vram_(static_cast<uint8_t*>(vram)), vram_size_(vram_size) {}
+        : ops_(ops),
+          opaque_(opaque),
+          vram_(static_cast<uint8_t*>(vram)),
+          vram_size_(vram_size),
+          vram_limit_(vram_size) {}
 
     // Maps up to @len bytes of system memory at @addr; empty if there is no RAM.
     Mapping map(uint64_t addr, uint64_t len, bool write) const;
@@ -59,9 +65,15 @@ public:
     void vram_dirty(uint64_t offset, uint64_t len) const {
         if (ops_.vram_dirty && len) ops_.vram_dirty(opaque_, offset, len);
     }
-    // Whether [offset, offset + len) lies in VRAM.
+    // Whether [offset, offset + len) lies in the VRAM that the guest has kept.
     bool vram_contains(uint64_t offset, uint64_t len) const {
-        return offset <= vram_size_ && len <= vram_size_ - offset;
+        const uint64_t limit = vram_limit();
+        return offset <= limit && len <= limit - offset;
+    }
+    uint64_t vram_limit() const { return vram_limit_.load(std::memory_order_relaxed); }
+    void set_vram_limit(uint64_t bytes) { vram_limit_.store(bytes, std::memory_order_relaxed); }
+    void vram_given_up(uint64_t offset, uint64_t len) const {
+        if (ops_.vram_given_up) ops_.vram_given_up(opaque_, offset, len);
     }
 
     void irq(unsigned vector) const { ops_.irq(opaque_, vector); }
@@ -81,6 +93,7 @@ private:
     void* opaque_;
     uint8_t* vram_;
     uint64_t vram_size_;
+    std::atomic<uint64_t> vram_limit_;
 };
 
 }  // namespace vttm::model

@@ -59,6 +59,16 @@ VTTM_EXPORT void vttm_model_reset(vttm_model* m) { m->device.reset(); }
 VTTM_EXPORT void vttm_model_pause(vttm_model* m) { m->device.pause(); }
 VTTM_EXPORT void vttm_model_resume(vttm_model* m) { m->device.resume(); }
 
+VTTM_EXPORT int vttm_model_set_vram_target(vttm_model* m, uint64_t bytes) {
+    return m->device.vram_balloon().set_target(bytes) ? 0 : -1;
+}
+VTTM_EXPORT uint64_t vttm_model_vram_target(vttm_model* m) {
+    return m->device.vram_balloon().target();
+}
+VTTM_EXPORT uint64_t vttm_model_vram_limit(vttm_model* m) {
+    return m->device.vram_balloon().limit();
+}
+
 VTTM_EXPORT size_t vttm_model_stats_json(vttm_model* m, char* buf, size_t len) {
     try {
         const std::string text = m->device.stats_json();

@@ -41,6 +41,7 @@ Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void*
       clock_(clock),
       fault_ring_(bus_),
       irq_(bus_),
+      vram_balloon_(bus_, irq_),
       shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
               [this] { look_again(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
@@ -81,6 +82,7 @@ void Device::engine_reset_done() {
     faults_.reset();
     fault_ring_.reset();
     irq_.reset();
+    vram_balloon_.reset();
     bad_accesses_at_reset_.store(bad_accesses_.load());
     resets_.fetch_add(1);
     resetting_.store(false);

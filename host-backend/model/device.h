@@ -12,6 +12,7 @@
 #include <string>
 
 #include "host-backend/model/engine.h"
+#include "host-backend/model/vram_balloon.h"
 
 namespace vttm::model {
 
@@ -41,6 +42,7 @@ public:
     std::string stats_json() const;
     // Waits until no engine has anything to do, or @limit has passed (false). For tests.
     bool wait_at_rest(std::chrono::milliseconds limit);
+    VramBalloon& vram_balloon() { return vram_balloon_; }
 
 private:
     std::optional<uint32_t> read32(uint32_t off);
@@ -57,13 +59,14 @@ private:
     void look_again();
     void bad_access() { bad_accesses_.fetch_add(1, std::memory_order_relaxed); }
 
-    const Bus bus_;
+    Bus bus_;
     const uint64_t vram_visible_;
     const Clock clock_;
     VmRoots roots_;
     FaultUnit faults_;
     FaultRing fault_ring_;
     IrqController irq_;
+    VramBalloon vram_balloon_;
     std::atomic<uint64_t> bad_accesses_{0};
     std::atomic<uint64_t> bad_accesses_at_reset_{0};
     std::atomic<uint64_t> resets_{0};

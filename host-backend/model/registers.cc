@@ -15,7 +15,7 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
                                VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
-                               VTTM_FEATURE_COUNTERS;
+                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON;
 
 struct EngineReg {
     unsigned engine;
@@ -156,6 +156,10 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
         }
         case VTTM_REG_FAULT_RING_BASE_LO:
             return fault_ring_.base();
+        case VTTM_REG_VRAM_TARGET_LO:
+            return vram_balloon_.target();
+        case VTTM_REG_VRAM_LIMIT_LO:
+            return vram_balloon_.limit();
         default:
             if (is_vm_root(off) && off % 8 == 0)
                 return roots_.get((off - VTTM_REG_VM_ROOT_LO(0u)) / 8);
@@ -223,6 +227,7 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
         case VTTM_REG_FEATURES_LO:
         case VTTM_REG_VRAM_SIZE_LO:
         case VTTM_REG_VRAM_VISIBLE_LO:
+        case VTTM_REG_VRAM_TARGET_LO:
         case VTTM_REG_TIMESTAMP_LO:
         case VTTM_REG_FAULT_ADDR_LO:
             return true;
@@ -233,6 +238,8 @@ bool Device::write64(uint32_t off, uint64_t val, uint64_t mask) {
         }
         case VTTM_REG_FAULT_RING_BASE_LO:
             return fault_ring_.write_base(val, mask);
+        case VTTM_REG_VRAM_LIMIT_LO:
+            return vram_balloon_.write_limit(val, mask);
         default:
             if (is_vm_root(off) && off % 8 == 0) {
                 const uint32_t vm = (off - VTTM_REG_VM_ROOT_LO(0u)) / 8;

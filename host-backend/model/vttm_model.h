@@ -7,9 +7,9 @@
  *
  * Threads. Register functions may be called from any thread, one or many at a time. Each engine has
  * a worker thread of its own; DMA and witness callbacks come from it, interrupts from it or from
- * within vttm_model_mmio_write() (of IRQ_ENABLE). No lock of the model is held during any callback.
- * vttm_model_reset() and _destroy() wait for the workers: callbacks must not wait for the thread
- * that calls them (in QEMU: must not take the big lock).
+ * within vttm_model_mmio_write() (of IRQ_ENABLE) and vttm_model_set_vram_target(). No lock of the
+ * model is held during any callback. vttm_model_reset() and _destroy() wait for the workers:
+ * callbacks must not wait for the thread that calls them (in QEMU: must not take the big lock).
  */
 #ifndef VTTM_MODEL_H
 #define VTTM_MODEL_H
@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define VTTM_MODEL_API 1u
+#define VTTM_MODEL_API 2u
 
 typedef struct vttm_model vttm_model;
 
@@ -43,7 +43,12 @@ struct vttm_model_ops {
 	void (*irq)(void *opaque, unsigned vector);
 	/* Tells that VRAM [offset, offset + len) was written (dirty tracking). May be NULL. */
 	void (*vram_dirty)(void *opaque, uint64_t offset, uint64_t len);
-	/*
+        /*
+         * The guest has given up VRAM [offset, offset + len): its content means nothing any more.
+         * May be NULL. Comes from within vttm_model_mmio_write().
+         */
+        void (*vram_given_up)(void *opaque, uint64_t offset, uint64_t len);
+        /*
 	 * Appends @n records to the witness log. May be NULL. Thread-safe: both workers call it. The
 	 * records of a packet are handed over before the writeback of the next FENCE.
 	 */
@@ -83,6 +88,14 @@ void vttm_model_reset(vttm_model *m);
  */
 void vttm_model_pause(vttm_model *m);
 void vttm_model_resume(vttm_model *m);
+
+/*
+ * Asks the guest to make do with the first @bytes of VRAM (VTTM_REG_VRAM_TARGET). 0, or -1 if that
+ * is no multiple of 2 MiB up to vram_size. vttm_model_vram_limit() tells what the guest keeps.
+ */
+int vttm_model_set_vram_target(vttm_model *m, uint64_t bytes);
+uint64_t vttm_model_vram_target(vttm_model *m);
+uint64_t vttm_model_vram_limit(vttm_model *m);
 
 /*
  * Writes a JSON object with counters since creation (a reset by the guest does not clear them):

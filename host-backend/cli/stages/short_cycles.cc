@@ -39,6 +39,7 @@ void run_scenario(const StageContext& context, const char* scenario, const char*
 void run_short_cycles(const StageContext& context, report::TestResults& into) {
     run_scenario(context, "swap-cycle-short", "swap_cycle", into);
     run_scenario(context, "memcg-limit", "memcg_limit", into);
+    run_scenario(context, "vram-balloon", "vram_balloon", into);
 }
 
 }  // namespace vttm::cli

@@ -102,6 +102,10 @@ public:
             if (o <= offset && offset + len <= o + l) return true;
         return false;
     }
+    std::vector<std::pair<uint64_t, uint64_t>> given_up() const {
+        std::lock_guard lock(mu_);
+        return given_up_;
+    }
     long open_mappings() const { return open_.load(); }
     long bad_unmaps() const { return bad_unmaps_.load(); }
     uint64_t callbacks() const { return callbacks_.load(); }
@@ -117,6 +121,10 @@ public:
         o.vram_dirty = [](void* p, uint64_t off, uint64_t l) {
             std::lock_guard lock(self(p)->mu_);
             self(p)->dirty_.emplace_back(off, l);
+        };
+        o.vram_given_up = [](void* p, uint64_t off, uint64_t l) {
+            std::lock_guard lock(self(p)->mu_);
+            self(p)->given_up_.emplace_back(off, l);
         };
         o.witness = [](void* p, const vttm_witness_record* r, size_t n) {
             self(p)->callbacks_++;
@@ -180,6 +188,7 @@ private:
     mutable std::condition_variable irq_cv_;
     std::vector<std::pair<uint64_t, uint64_t>> holes_;
     std::vector<std::pair<uint64_t, uint64_t>> dirty_;
+    std::vector<std::pair<uint64_t, uint64_t>> given_up_;
     std::vector<vttm_witness_record> witness_;
     std::map<std::tuple<uint64_t, uint64_t, bool>, int> mapped_;
     std::function<void(uint64_t, bool)> map_hook_;

@@ -19,7 +19,7 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
                                VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
-                               VTTM_FEATURE_COUNTERS;
+                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON;
 
 class Registers : public Machine {};
 
@@ -92,7 +92,7 @@ TEST_F(Registers, ReadWriteReadsBack) {
     EXPECT_EQ(rd(VTTM_REG_TLB_INV_START_LO), 0x5000u);
     EXPECT_EQ(rd(VTTM_REG_TLB_INV_START_HI), 0u);
     wr(VTTM_REG_IRQ_ENABLE, 0xffffffff);
-    EXPECT_EQ(rd(VTTM_REG_IRQ_ENABLE), 7u);  // only the vectors that are there
+    EXPECT_EQ(rd(VTTM_REG_IRQ_ENABLE), 0xfu);  // only the vectors that are there
     for (uint32_t vm : {0u, 1u, 255u}) {
         wr64(VTTM_REG_VM_ROOT_LO(vm), 0x123456789abcdef0u + vm);
         EXPECT_EQ(rd(VTTM_REG_VM_ROOT_LO(vm)), 0x9abcdef0u + vm);
@@ -143,7 +143,8 @@ TEST_F(Registers, HolesAndWidths) {
     std::set<uint32_t> pairs = {VTTM_REG_FEATURES_LO,     VTTM_REG_VRAM_SIZE_LO,
                                 VTTM_REG_VRAM_VISIBLE_LO, VTTM_REG_TIMESTAMP_LO,
                                 VTTM_REG_FAULT_ADDR_LO,   VTTM_REG_TLB_INV_START_LO,
-                                VTTM_REG_FAULT_RING_BASE_LO};
+                                VTTM_REG_FAULT_RING_BASE_LO, VTTM_REG_VRAM_TARGET_LO,
+                                VTTM_REG_VRAM_LIMIT_LO};
     for (uint32_t vm = 0; vm < VTTM_MAX_VMS; vm++) {
         pairs.insert(VTTM_REG_VM_ROOT_LO(vm));
         words.insert(VTTM_REG_VM_MODE(vm));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the device shows on the PCI bus, and the ways in which it is refused.
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "tests/unit/qtest/gpu.h"
 
@@ -112,6 +113,40 @@ TEST_F(Pci, SmallVisibleVram) {
     EXPECT_EQ(BarSize(VTTM_BAR_VRAM, true), 2 * kMiB);
 }
 
+// How much of the VRAM's file has memory behind it, in bytes.
+uint64_t Allocated(const std::string& file) {
+    struct stat st {};
+    EXPECT_EQ(::stat(file.c_str(), &st), 0) << file;
+    return static_cast<uint64_t>(st.st_blocks) * 512;
+}
+
+TEST_F(Pci, VramBalloonFreesTheHostsMemory) {
+    Start({.device_properties = ",vram-target=6M"});
+    EXPECT_EQ(gpu->Reg64(VTTM_REG_VRAM_TARGET_LO), 6 * kMiB) << "set before the guest ran";
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 0x5a5a5a5a)}), 0u);
+    EXPECT_EQ(Allocated(vm->vram_path()), 8 * kMiB);
+
+    gpu->SetReg(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_VRAM);
+    vm->SetDeviceProperty("vram-target", 4 * kMiB);
+    EXPECT_TRUE(gpu->WaitMessage(VTTM_MSIX_VRAM));
+    EXPECT_EQ(gpu->Reg64(VTTM_REG_VRAM_TARGET_LO), 4 * kMiB);
+    EXPECT_EQ(vm->DeviceProperty("vram-target"), 4 * kMiB);
+    EXPECT_EQ(vm->DeviceProperty("vram-limit"), 8 * kMiB) << "nobody has given anything up";
+
+    gpu->SetReg64(VTTM_REG_VRAM_LIMIT_LO, 4 * kMiB);
+    EXPECT_EQ(vm->DeviceProperty("vram-limit"), 4 * kMiB);
+    EXPECT_EQ(Allocated(vm->vram_path()), 4 * kMiB);
+    EXPECT_EQ(VramFile(4 * kMiB - 4096, 4096), std::vector<uint8_t>(4096, 0x5a));
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 4 * kMiB, 4096, 1)}),
+              uint32_t{VTTM_FAULT_VRAM_RANGE});
+    EXPECT_THROW(vm->SetDeviceProperty("vram-target", 3 * kMiB), QemuError);
+    EXPECT_THROW(vm->SetDeviceProperty("vram-target", 10 * kMiB), QemuError);
+
+    vm->SetDeviceProperty("vram-target", 8 * kMiB);
+    gpu->SetReg64(VTTM_REG_VRAM_LIMIT_LO, 8 * kMiB);
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 4 * kMiB, 4096, 1)}), 0u);
+}
+
 TEST_F(Pci, StatsAreJson) {
     Start();
     const auto stats = nlohmann::json::parse(vm->DeviceProperty("stats").get<std::string>());
@@ -161,6 +196,10 @@ INSTANTIATE_TEST_SUITE_P(
                    "'vram-visible' is 4096 bytes"},
            Refusal{"VisibleNotPowerOfTwo", kGoodBackend, "vttm,vram=vram0,vram-visible=3M",
                    "'vram-visible' is 3145728 bytes"},
+           Refusal{"OddTarget", kGoodBackend, "vttm,vram=vram0,vram-target=3M",
+                   "'vram-target' is 3145728 bytes"},
+           Refusal{"TargetTooLarge", kGoodBackend, "vttm,vram=vram0,vram-target=6M",
+                   "'vram-target' is 6291456 bytes"},
            Refusal{"NoFolderForLog", kGoodBackend, "vttm,vram=vram0,witness-log=/nonexistent/w",
                    "cannot create the witness log: Could not create '/nonexistent/w'"},
            Refusal{"FullDiskForLog", kGoodBackend, "vttm,vram=vram0,witness-log=/dev/full",

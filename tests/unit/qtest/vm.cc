@@ -232,6 +232,10 @@ json Vm::DeviceProperty(const std::string& name) {
     return Qmp("qom-get", {{"path", "/machine/peripheral/vttm0"}, {"property", name}});
 }
 
+void Vm::SetDeviceProperty(const std::string& name, const json& value) {
+    Qmp("qom-set", {{"path", "/machine/peripheral/vttm0"}, {"property", name}, {"value", value}});
+}
+
 int Vm::Quit() {
     Qmp("quit");
     return process_->Wait(20);

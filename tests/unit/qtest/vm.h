@@ -89,6 +89,7 @@ public:
     /// Waits for an event of that name.
     nlohmann::json Event(const std::string& name);
     nlohmann::json DeviceProperty(const std::string& name);
+    void SetDeviceProperty(const std::string& name, const nlohmann::json& value);
     /// Ends the machine; returns QEMU's exit status.
     int Quit();
 
