@@ -303,12 +303,14 @@ void RingContext::stall(const Fault& fault) {
     shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 
+// Who sees HALTED finds the fault on record, and the handler of the interrupt sees HALTED.
 void RingContext::halt(const Fault& fault) {
+    record_fault(fault, 0);
     {
         std::lock_guard lock(core_.mu);
         halted_ = true;
     }
-    report(fault);
+    shared_.irq.raise(VTTM_IRQ_ERROR);
 }
 
 void RingContext::report(const Fault& fault) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fetching packets: wrap, framing errors, halt and reset, rings that are not there.
+#include "protocol/vttm_fault.h"
 #include "tests/unit/model/machine.h"
 #include "tests/unit/model/packets.h"
 
@@ -165,6 +166,22 @@ TEST_F(Ring, BadTailHalts) {
         clear_fault();
         EXPECT_EQ(finish(0), 0u);
     }
+}
+
+// HALTED is seen only when the fault is on record, so that a driver that polls finds it.
+TEST_F(Ring, HaltedShowsWithItsFault) {
+    constexpr uint64_t kRecords = 0x80000;
+    wr64(VTTM_REG_FAULT_RING_BASE_LO, kRecords);
+    wr(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
+    wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+    bus_.on_map([](uint64_t addr, bool) {
+        if (addr == kRecords) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    });
+    eng_wr(0, VTTM_ENG_TAIL, 1);
+    ASSERT_TRUE(wait_halted(0));
+    EXPECT_EQ(rd(VTTM_REG_FAULT_RING_PUT), 1u);
+    EXPECT_EQ(fault_reason(), VTTM_FAULT_BAD_FRAMING);
+    bus_.on_map(nullptr);
 }
 
 TEST_F(Ring, TailWithoutRingHalts) {
