@@ -108,13 +108,6 @@ void Device::look_again() {
     for (auto& engine : engines_) engine->look_again();
 }
 
-bool Device::wait_at_rest(std::chrono::milliseconds limit) {
-    const auto end = std::chrono::steady_clock::now() + limit;
-    bool all = true;
-    for (auto& engine : engines_) all = engine->wait_at_rest(end) && all;
-    return all;
-}
-
 // --- TLB invalidation ----------------------------------------------------------------------------
 
 void Device::invalidate(uint32_t cmd) {

@@ -40,8 +40,8 @@ public:
     void pause();
     void resume();
     std::string stats_json() const;
-    // Waits until no engine has anything to do, or @limit has passed (false). For tests.
-    bool wait_at_rest(std::chrono::milliseconds limit);
+    // For tests, which let the engines work in turns.
+    Engine& engine(unsigned e) { return *engines_[e]; }
     VramBalloon& vram_balloon() { return vram_balloon_; }
 
 private:

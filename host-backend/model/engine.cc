@@ -89,6 +89,7 @@ void Engine::apply_device_reset() {
     for (auto& ring : rings_) ring->device_reset();
     invalidations_.clear();
     invalidations_folded_ = 0;
+    last_ring_ = {};
     core_.mmu.invalidate(TlbInvalidation());
     inv_done_.store(0, std::memory_order_release);
     core_.packets_at_reset.store(core_.packets.load());
@@ -114,7 +115,7 @@ void Engine::look_again() {
         ring->look_again();
         anyone |= ring->waiting();
     }
-    if (anyone) wake_.notify_one();
+    if (anyone && !paused_) wake_.notify_one();
 }
 
 void Engine::pause() {
@@ -126,6 +127,11 @@ void Engine::pause() {
 void Engine::resume() {
     std::lock_guard lock(mu());
     if (paused_ && !--paused_) wake_.notify_one();
+}
+
+bool Engine::has_work() const {
+    std::lock_guard lock(mu());
+    return busy_ || std::ranges::any_of(rings_, [](const auto& ring) { return ring->has_work(); });
 }
 
 bool Engine::wait_at_rest(std::chrono::steady_clock::time_point end) {

@@ -44,6 +44,8 @@ public:
 
     void pause();
     void resume();
+    // For tests: whether it would do something, if it were not paused.
+    bool has_work() const;
     // Until it has nothing to do, or @end has come (false).
     bool wait_at_rest(std::chrono::steady_clock::time_point end);
     // Ends the worker; the packets under way are dropped. For destruction only.

@@ -15,11 +15,14 @@ namespace vttm::model {
 // Most bytes that a step touches: what bounds the wait for a pause, a reset or an invalidation.
 inline constexpr uint64_t kChunkBytes = 256 * 1024;
 
-// Device time. A test may bring a source of its own, to make runs equal to the last bit.
+// Device time. A test may bring a source of its own, to make runs equal to the last bit: then nothing
+// depends on real time, and rings that wait look only when something tells them to.
 class Clock {
 public:
     using Source = uint64_t (*)();
     explicit Clock(Source source = nullptr) : source_(source) {}
+
+    bool is_real() const { return !source_; }
 
     uint64_t now_ns() const {
         if (source_) return source_();

@@ -32,12 +32,13 @@ RingContext::RingContext(EngineCore& core, unsigned number)
 bool RingContext::has_work() const {
     if (stalled_) return false;
     if (waiting_)
-        return enabled_ && (look_again_ || std::chrono::steady_clock::now() >= poll_at_);
+        return enabled_ && (look_again_ || (shared_.clock.is_real() &&
+                                            std::chrono::steady_clock::now() >= poll_at_));
     return packet_open_ || (enabled_ && !halted_ && (in_ib_ || ring_.head != ring_.tail));
 }
 
 std::optional<RingContext::Time> RingContext::poll_time() const {
-    if (!waiting_ || stalled_ || !enabled_) return std::nullopt;
+    if (!waiting_ || stalled_ || !enabled_ || !shared_.clock.is_real()) return std::nullopt;
     return poll_at_;
 }
 

@@ -127,7 +127,7 @@ bool Engine::write32(unsigned ring, uint32_t off, uint32_t val) {
     } else if (reset) {
         request_ring_reset(1u << ring);
     }
-    wake_.notify_one();
+    if (!paused_) wake_.notify_one();  // else resume() does
     return true;
 }
 

@@ -15,12 +15,16 @@ namespace {
 
 constexpr uint64_t kFirstData = 0x30000;  // RAM from here on, and VRAM, hold a pattern
 constexpr uint64_t kProofPages = 8;
-constexpr uint64_t kResult = kScratch + kProofPages * kPage;
+constexpr uint64_t kResult = kScratch + VTTM_NUM_RINGS * kProofPages * kPage;
 constexpr std::chrono::seconds kRestLimit{20};
 
 // Device time goes on by one with each look: nothing in an input depends on the real one.
 std::atomic<uint64_t> device_time{0};
-uint64_t next_time() { return device_time.fetch_add(1, std::memory_order_relaxed); }
+std::atomic<Arena*> at_work{nullptr};
+
+constexpr uint64_t scratch(Lane l) { return kScratch + l.r * kProofPages * kPage; }
+constexpr uint32_t proof_pages(bool thorough) { return thorough ? kProofPages : 1; }
+constexpr uint64_t result(Lane l) { return kResult + l.r * sizeof(vttm_stamp_result); }
 
 vttm_model_config config_of(FuzzBus& bus, uint32_t tlb_entries) {
     vttm_model_config config{};
@@ -39,7 +43,8 @@ uint32_t hi(uint64_t v) { return static_cast<uint32_t>(v >> 32); }
 
 Arena::Arena(uint32_t tlb_entries)
     : bus_(kRam, kVram, kHole, kHoleSize),
-      device_(config_of(bus_, tlb_entries), bus_.ops(true), &bus_, model::Clock(next_time)) {
+      device_(config_of(bus_, tlb_entries), bus_.ops(true), &bus_, model::Clock(&Arena::next_time)) {
+    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) device_.engine(e).pause();
     build_memory();
     for (uint32_t off = 0; off < VTTM_REGS_SIZE; off += 4) {
         const uint64_t bad = rd(VTTM_REG_BAD_ACCESS);
@@ -81,14 +86,8 @@ void Arena::build_memory() {
 // --- Registers and memory --------------------------------------------------------------------
 
 void Arena::wr(uint64_t off, uint64_t v, unsigned size) {
-    if (off >= VTTM_ENGINE_BASE(0) && off < VTTM_ENGINE_BASE(VTTM_NUM_ENGINES)) {
-        const int e = static_cast<int>((off - VTTM_ENGINE_BASE(0)) / 0x100);
-        if ((in_hook_ || paused_) && engine_ >= 0 && e != engine_) return;
-        engine_ = e;
-    }
-    const bool in_hook = in_hook_;  // before the write, which may let a worker into it
     device_.mmio_write(off, v, size);
-    if (!in_hook) settle();
+    if (!in_hook_) settle();
 }
 
 uint64_t Arena::rd(uint64_t off, unsigned size) {
@@ -99,54 +98,91 @@ uint64_t Arena::rd(uint64_t off, unsigned size) {
 
 void Arena::settle() {
     if (paused_) return;
-    if (device_.wait_at_rest(kRestLimit)) {
-        callbacks_ = 0;
-        return;
+    for (bool any = true; any;) {
+        any = false;
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
+            if (!device_.engine(e).has_work()) continue;
+            work(e);
+            any = true;
+        }
     }
-    std::fputs("model fuzz: an engine does not come to rest\n", stderr);
-    std::abort();  // nothing could be ended in order
+}
+
+// The turn of engine @e, until it has nothing to do.
+void Arena::work(unsigned e) {
+    model::Engine& engine = device_.engine(e);
+    engine_ = e;
+    callbacks_ = turns_ = 0;
+    at_work = this;
+    engine.resume();
+    if (!engine.wait_at_rest(std::chrono::steady_clock::now() + kRestLimit)) {
+        std::fputs("model fuzz: an engine does not come to rest\n", stderr);
+        std::abort();  // nothing could be ended in order
+    }
+    engine.pause();
+    at_work = nullptr;
+}
+
+// Not every packet calls back: but all engines look at the clock.
+uint64_t Arena::next_time() {
+    Arena* a = at_work;
+    if (a && !a->in_hook_ && ++a->turns_ == kPatienceTurns) a->lose_patience();
+    return device_time.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Arena::called_back() {
     if (in_hook_) return;
     in_hook_ = true;
-    if (++callbacks_ == kPatience && engine_ >= 0) {
-        const unsigned e = static_cast<unsigned>(engine_);
-        device_.mmio_write(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET | VTTM_ENG_CTRL_ENABLE, 4);
-        tail_[e] = 0;
-    } else if (hook_) {
+    if (++callbacks_ == kPatience)
+        lose_patience();
+    else if (hook_)
         hook_();
-    }
     in_hook_ = false;
 }
 
+void Arena::lose_patience() {
+    device_.mmio_write(reg({engine_, 0}, VTTM_ENG_CTRL),
+                       VTTM_ENG_CTRL_RESET | VTTM_ENG_CTRL_ENABLE, 4);
+    for (unsigned r = 0; r < VTTM_NUM_RINGS; r++) tail_[index({engine_, r})] = 0;
+}
+
 void Arena::setup() {
-    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
+    paused_++;
+    for (unsigned i = 0; i < kLanes; i++) setup_ring(lane(i));
     wr(VTTM_REG_FAULT_RING_BASE_LO, kFaultRing, 8);
     wr(VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
     wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
     for (uint32_t vm = 0; vm < kVms; vm++)
         wr(VTTM_REG_VM_ROOT_LO(vm), (kTables + vm * kPage) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM, 8);
+    paused_--;
+    if (!in_hook_) settle();
 }
 
-void Arena::setup_ring(unsigned e) {
-    wr(eng(e, VTTM_ENG_RING_BASE_LO), kRing + e * kPage, 8);
-    wr(eng(e, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
-    wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
-    tail_[e] = 0;
+void Arena::setup_ring(Lane l) {
+    wr(reg(l, VTTM_ENG_RING_BASE_LO), ring_addr(l), 8);
+    wr(reg(l, VTTM_ENG_RING_SIZE), VTTM_RING_MIN_SIZE);
+    wr(reg(l, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
+    tail_[index(l)] = 0;
 }
 
-void Arena::put(unsigned e, const uint32_t* words, size_t n) {
+void Arena::put(Lane l, const uint32_t* words, size_t n) {
+    uint32_t& tail = tail_[index(l)];
     for (size_t i = 0; i < n; i++) {
-        poke(kRing + e * kPage + tail_[e], &words[i], 4);
-        tail_[e] = (tail_[e] + 4) % VTTM_RING_MIN_SIZE;
+        poke(ring_addr(l) + tail, &words[i], 4);
+        tail = (tail + 4) % VTTM_RING_MIN_SIZE;
     }
 }
 
 void Arena::poke(uint64_t addr, const void* bytes, size_t n) {
-    if (!bus_.is_ram(addr, n)) return;
+    if (!n || !bus_.is_ram(addr, n)) return;
     bus_.ram.touch(addr, n);
     std::memcpy(bus_.ram.at(addr), bytes, n);
+}
+
+void Arena::poke_vram(uint64_t offset, const void* bytes, size_t n) {
+    if (!n || offset > kVram || n > kVram - offset) return;
+    bus_.vram.touch(offset, n);
+    std::memcpy(bus_.vram.at(offset), bytes, n);
 }
 
 void Arena::reset() {
@@ -155,7 +191,6 @@ void Arena::reset() {
 }
 
 void Arena::pause() {
-    if (!paused_) engine_ = -1;
     device_.pause();
     paused_++;
 }
@@ -171,7 +206,6 @@ void Arena::resume() {
 void Arena::begin(std::function<void()> hook) {
     device_time = 0;
     seen_ = 0;
-    engine_ = -1;
     setup();
     hook_ = std::move(hook);
 }
@@ -185,6 +219,7 @@ uint64_t Arena::registers() const {
 std::string Arena::end(bool thorough) {
     hook_ = nullptr;
     while (paused_) resume();
+    set_vram_target(kVram);  // the host's: a reset leaves it
     reset();
     digest_ = mix(seen_, bus_.events());
     if (thorough) digest_ = mix(mix(digest_, bus_.ram.digest()), bus_.vram.digest());
@@ -201,17 +236,13 @@ std::string Arena::end(bool thorough) {
     return wrong;
 }
 
-// Whatever happened: after a reset both engines do their work, by the tables that there are now.
+// Whatever happened: after a reset all rings do their work, by the tables that there are now.
 std::string Arena::revive(bool thorough) {
     std::string wrong;
     inputs_++;
     setup();
-    for (uint32_t vm = 0; vm < kVms && wrong.empty(); vm++) {
-        if (!thorough && vm != inputs_ % kVms) continue;
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES && wrong.empty(); e++)
-            wrong = prove_engine(e, vm, thorough);
-        if (wrong.empty()) wrong = check_copy(vm);
-    }
+    for (uint32_t vm = 0; vm < kVms && wrong.empty(); vm++)
+        if (thorough || vm == inputs_ % kVms) wrong = prove_rings(vm, thorough);
     if (wrong.empty() && rd(VTTM_REG_STALE_COUNT))
         wrong = "a translation of before the reset was used";
     if (wrong.empty() && rd(VTTM_REG_BAD_ACCESS)) wrong = "a sound access was refused";
@@ -225,58 +256,60 @@ std::string Arena::revive(bool thorough) {
     return wrong;
 }
 
-// Engine 0 copies the first pages of @vm to kScratch, engine 1 verifies them, or only one, as that
-// takes its time.
-std::string Arena::prove_engine(unsigned e, uint32_t vm, bool thorough) {
-    const uint32_t pages = thorough ? kProofPages : 1;
+// All rings at once. Engine 0 copies the first pages of @vm, engine 1 verifies them: in each ring, or
+// only in one of each engine and one page, as that takes its time.
+std::string Arena::prove_rings(uint32_t vm, bool thorough) {
+    const unsigned one = static_cast<unsigned>(inputs_ / kVms % VTTM_NUM_RINGS);
+    std::string wrong;
+    paused_++;
+    for (unsigned i = 0; i < kLanes; i++) {
+        put_proof(lane(i), vm, thorough, thorough || lane(i).r == one);
+        wr(reg(lane(i), VTTM_ENG_TAIL), tail(lane(i)));
+    }
+    paused_--;
+    settle();
+    for (unsigned i = 0; i < kLanes && wrong.empty(); i++)
+        wrong = check_proof(lane(i), vm, thorough, thorough || lane(i).r == one);
+    return wrong;
+}
+
+uint32_t Arena::proof_seq(Lane l, uint32_t vm) { return 0x900d0000 + vm * kLanes + index(l); }
+
+void Arena::put_proof(Lane l, uint32_t vm, bool thorough, bool works) {
     const uint32_t va = thorough ? 0 : static_cast<uint32_t>(inputs_ / kVms % kProofPages * kPage);
     const uint32_t set_vm[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm};
     const uint32_t copy[] = {VTTM_PKT_HDR(VTTM_OP_COPY, VTTM_PKT_DST(VTTM_SPACE_SYSTEM), 7),
-                             lo(kScratch),
-                             hi(kScratch),
-                             0,
-                             0,
-                             lo(kProofPages * kPage),
-                             0};
-    const uint32_t verify[] = {
-        VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, VTTM_PKT_SRC(VTTM_SPACE_SYSTEM), 12),
-        va,
-        0,
-        pages,
-        1,
-        1,
-        0,
-        0,
-        1,
-        0,
-        lo(kResult),
-        hi(kResult)};
-    const uint32_t seq = 0x900d0000 + vm * VTTM_NUM_ENGINES + e;
-    const uint32_t fence[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, VTTM_PKT_FLAG_IRQ, 5), lo(kFence),
-                              hi(kFence), seq, 0};
-    put(e, set_vm, std::size(set_vm));
-    if (e == VTTM_ENGINE_COPY)
-        put(e, copy, std::size(copy));
-    else
-        put(e, verify, std::size(verify));
-    put(e, fence, std::size(fence));
-    wr(eng(e, VTTM_ENG_TAIL), tail_[e]);
-    vttm_fence_value value;
-    std::memcpy(&value, bus_.ram.at(kFence), sizeof(value));
-    if (value.seq != seq || rd(eng(e, VTTM_ENG_LAST_FENCE_LO), 8) != seq)
-        return "engine " + std::to_string(e) + " does not come back after a reset";
-    if (value.status)
-        return "after a reset engine " + std::to_string(e) + " fails with reason " +
-               std::to_string(value.status);
-    vttm_stamp_result result;
-    std::memcpy(&result, bus_.ram.at(kResult), sizeof(result));
-    if (e == VTTM_ENGINE_STAMP && result.checked != pages)
-        return "after a reset not all pages are verified";
-    return {};
+                             lo(scratch(l)), hi(scratch(l)), 0, 0, lo(kProofPages * kPage), 0};
+    const uint32_t verify[] = {VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY,
+                                            VTTM_PKT_SRC(VTTM_SPACE_SYSTEM), 12),
+                               va, 0, proof_pages(thorough), 1, 1, 0, 0, 1, 0, lo(result(l)),
+                               hi(result(l))};
+    const uint32_t fence[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, VTTM_PKT_FLAG_IRQ, 5), lo(fence_addr(l)),
+                              hi(fence_addr(l)), proof_seq(l, vm), 0};
+    put(l, set_vm, std::size(set_vm));
+    if (works && l.e == VTTM_ENGINE_COPY) put(l, copy, std::size(copy));
+    if (works && l.e == VTTM_ENGINE_STAMP) put(l, verify, std::size(verify));
+    put(l, fence, std::size(fence));
 }
 
-// What engine 0 has copied is what the tables lead to.
-std::string Arena::check_copy(uint32_t vm) const {
+std::string Arena::check_proof(Lane l, uint32_t vm, bool thorough, bool works) {
+    const std::string who =
+        "after a reset ring " + std::to_string(l.r) + " of engine " + std::to_string(l.e);
+    const uint32_t seq = proof_seq(l, vm);
+    vttm_fence_value value;
+    std::memcpy(&value, bus_.ram.at(fence_addr(l)), sizeof(value));
+    if (value.seq != seq || rd(reg(l, VTTM_ENG_LAST_FENCE_LO), 8) != seq)
+        return who + " does not come back";
+    if (value.status) return who + " fails with reason " + std::to_string(value.status);
+    if (!works) return {};
+    if (l.e == VTTM_ENGINE_COPY) return check_copy(l, vm);
+    vttm_stamp_result verified;
+    std::memcpy(&verified, bus_.ram.at(result(l)), sizeof(verified));
+    return verified.checked == proof_pages(thorough) ? "" : who + " does not verify all pages";
+}
+
+// What was copied is what the tables lead to.
+std::string Arena::check_copy(Lane l, uint32_t vm) const {
     for (uint64_t i = 0; i < kProofPages; i++) {
         uint64_t entry = kTables + vm * kPage;
         for (unsigned level = 0; level < VTTM_PT_LEVELS; level++) {
@@ -284,9 +317,10 @@ std::string Arena::check_copy(uint32_t vm) const {
             std::memcpy(&entry, bus_.ram.at((entry & VTTM_PTE_ADDR) + index * 8), 8);
         }
         const WatchedMemory& memory = entry & VTTM_PTE_SYSTEM ? bus_.ram : bus_.vram;
-        if (std::memcmp(bus_.ram.at(kScratch + i * kPage), memory.at(entry & VTTM_PTE_ADDR), kPage))
-            return "after a reset page " + std::to_string(i) + " of VM " + std::to_string(vm) +
-                   " is not what was copied";
+        if (std::memcmp(bus_.ram.at(scratch(l) + i * kPage), memory.at(entry & VTTM_PTE_ADDR),
+                        kPage))
+            return "after a reset ring " + std::to_string(l.r) + " copies page " +
+                   std::to_string(i) + " of VM " + std::to_string(vm) + " wrongly";
     }
     return {};
 }

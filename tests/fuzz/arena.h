@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device that is attacked by one input after the other, and what proves that nothing of an input
 // is left for the next one. The engines' workers are real threads, but only one thread runs at a
-// time: each register write is followed until all is at rest, so that an input always does the
-// same. What shall happen while an engine works is done by the hook, within its callbacks.
+// time, so that an input always does the same: the engines are paused but for the one whose turn it is,
+// and after each register write they take turns until all are at rest. What one wakes in the other
+// by a semaphore waits for its turn. What shall happen while an engine works is done by the hook, within its
+// callbacks. A ring at a SEM_WAIT does not poll (the device's clock is not real): it looks when an
+// engine signals or its doorbell is rung.
 #pragma once
 
 #include <array>
@@ -17,10 +20,11 @@
 namespace vttm::fuzz {
 
 inline constexpr uint64_t kRam = 1 << 20;
-inline constexpr uint64_t kVram = 2 << 20;
-inline constexpr uint64_t kFence = 0x1000;
-inline constexpr uint64_t kRing = 0x10000;  // one 4 KiB ring per engine
+inline constexpr uint64_t kVram = 4 << 20;  // two units of VTTM_REG_VRAM_LIMIT
+inline constexpr uint64_t kFence = 0x1000;  // 16 bytes for each ring
+inline constexpr uint64_t kRing = 0x8000;   // 4 KiB for each ring of each engine
 inline constexpr uint64_t kFaultRing = 0x14000;
+inline constexpr uint64_t kWords = 0x1a000;  // that semaphores are about
 inline constexpr uint64_t kTables = 0x20000;  // 16 pages: 4 roots, 4 tables each of levels 2, 1, 0
 inline constexpr uint64_t kData = 0x40000;    // pages that the leaves start with
 inline constexpr uint64_t kHole = 0x80000;    // 64 KiB that are not there
@@ -28,21 +32,31 @@ inline constexpr uint64_t kHoleSize = 0x10000;
 inline constexpr uint64_t kScratch = 0xa0000;  // for the proof that the engines work
 inline constexpr uint32_t kVms = 4;
 
-constexpr uint32_t eng(unsigned e, uint32_t off) { return VTTM_ENGINE_BASE(e) + off; }
+// A ring.
+struct Lane {
+    unsigned e = 0, r = 0;
+};
+inline constexpr unsigned kLanes = VTTM_NUM_ENGINES * VTTM_NUM_RINGS;
+constexpr Lane lane(unsigned i) { return {i % VTTM_NUM_ENGINES, i / VTTM_NUM_ENGINES}; }
+constexpr unsigned index(Lane l) { return l.r * VTTM_NUM_ENGINES + l.e; }
+constexpr uint32_t reg(Lane l, uint32_t off) { return VTTM_RING_BLOCK(l.e, l.r) + off; }
+constexpr uint64_t ring_addr(Lane l) { return kRing + index(l) * kPage; }
+constexpr uint64_t fence_addr(Lane l) { return kFence + index(l) * 16; }
 
 class Arena {
 public:
     explicit Arena(uint32_t tlb_entries);
 
-    // Registers. A write that would have two engines at work is left out.
     void wr(uint64_t off, uint64_t v, unsigned size = 4);
     uint64_t rd(uint64_t off, unsigned size = 4);
     void setup();
-    void setup_ring(unsigned e);
-    void put(unsigned e, const uint32_t* words, size_t n);
-    uint32_t tail(unsigned e) const { return tail_[e]; }
-    // RAM, as the guest's CPU writes it.
+    void setup_ring(Lane l);
+    void put(Lane l, const uint32_t* words, size_t n);
+    uint32_t tail(Lane l) const { return tail_[index(l)]; }
+    // RAM and VRAM, as the guest's CPU writes it.
     void poke(uint64_t addr, const void* bytes, size_t n);
+    void poke_vram(uint64_t offset, const void* bytes, size_t n);
+    void set_vram_target(uint64_t bytes) { device_.vram_balloon().set_target(bytes); }
     void limit_mappings(uint64_t bytes) { bus_.limit_mappings(bytes); }
 
     // Not within a hook.
@@ -52,8 +66,8 @@ public:
     bool paused() const { return paused_; }
     std::string stats() const { return device_.stats_json(); }
 
-    // @hook: called within callbacks, on the worker of the engine at work. After kPatience of them
-    // the engine is reset: the guest does not wait for ever.
+    // @hook: called within callbacks, on the worker of the engine at work. After kPatience of them, or
+    // kPatienceTurns looks at the clock, the engine is reset: the guest does not wait for ever.
     void begin(std::function<void()> hook);
     // Resets all. What the model did wrong, or an empty string. @thorough: every byte is looked at.
     std::string end(bool thorough);
@@ -62,14 +76,21 @@ public:
 
 private:
     static constexpr unsigned kPatience = 128;
+    static constexpr unsigned kPatienceTurns = 2048;
 
+    static uint64_t next_time();
     void settle();
+    void work(unsigned e);
     void called_back();
+    void lose_patience();
     void build_memory();
     uint64_t registers() const;
     std::string revive(bool thorough);
-    std::string prove_engine(unsigned e, uint32_t vm, bool thorough);
-    std::string check_copy(uint32_t vm) const;
+    static uint32_t proof_seq(Lane l, uint32_t vm);
+    void put_proof(Lane l, uint32_t vm, bool thorough, bool works);
+    std::string check_proof(Lane l, uint32_t vm, bool thorough, bool works);
+    std::string prove_rings(uint32_t vm, bool thorough);
+    std::string check_copy(Lane l, uint32_t vm) const;
 
     FuzzBus bus_;
     mutable model::Device device_;
@@ -78,11 +99,12 @@ private:
     uint64_t inputs_ = 0;
 
     std::function<void()> hook_;
-    std::array<uint32_t, VTTM_NUM_ENGINES> tail_{};
-    unsigned paused_ = 0;
+    std::array<uint32_t, kLanes> tail_{};
+    unsigned paused_ = 0;  // by the input, or as several writes shall come at once
     bool in_hook_ = false;
-    int engine_ = -1;  // the one that is at work, or will be at the next resume
+    unsigned engine_ = 0;  // the one that is at work
     unsigned callbacks_ = 0;
+    unsigned turns_ = 0;
     uint64_t seen_ = 0;
     uint64_t digest_ = 0;
 };

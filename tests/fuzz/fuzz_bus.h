@@ -128,6 +128,7 @@ public:
         };
         o.irq = [](void* p, unsigned v) { self(p)->irq(v); };
         o.vram_dirty = [](void* p, uint64_t off, uint64_t l) { self(p)->dirty(off, l); };
+        o.vram_given_up = [](void* p, uint64_t off, uint64_t l) { self(p)->given_up(off, l); };
         if (witness)
             o.witness = [](void* p, const vttm_witness_record* r, size_t n) {
                 self(p)->witness(r, n);
@@ -171,6 +172,16 @@ private:
         }
         vram.touch(offset, len);
         if (hook) hook();
+    }
+    // The host has put the memory to another use.
+    void given_up(uint64_t offset, uint64_t len) {
+        if (offset > vram.size() || len > vram.size() - offset || !len) {
+            bad_call_ = true;
+            return;
+        }
+        vram.touch(offset, len);
+        std::memset(vram.at(offset), 0xdb, len);
+        events_ = mix(events_, offset);
     }
     void irq(unsigned vector) {
         if (vector >= VTTM_NUM_VECTORS) bad_call_ = true;

@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "protocol/vttm_fault.h"
-#include "protocol/vttm_packets.h"
 #include "tests/fuzz/arena.h"
 #include "tests/fuzz/input.h"
+#include "tests/fuzz/packet_input.h"
 
 namespace vttm::fuzz {
 
@@ -17,7 +17,8 @@ namespace {
 
 class Attack {
 public:
-    Attack(Arena& arena, const uint8_t* data, size_t size) : arena_(arena), in_(data, size) {}
+    Attack(Arena& arena, const uint8_t* data, size_t size)
+        : arena_(arena), in_(data, size), packets_(arena, in_) {}
 
     std::string run(bool thorough) {
         arena_.begin([this] { meddle(); });
@@ -29,123 +30,14 @@ private:
     void wr(uint64_t off, uint64_t v, unsigned size = 4) { arena_.wr(off, v, size); }
     uint64_t rd(uint64_t off, unsigned size = 4) { return arena_.rd(off, size); }
     void poke(uint64_t addr, const void* bytes, size_t n) { arena_.poke(addr, bytes, n); }
-    void put(unsigned e, const uint32_t* words, size_t n) { arena_.put(e, words, n); }
+    // The ring of engine @e that the input is at.
+    Lane at(unsigned e) const { return {e, ring_}; }
 
-    // Numbers that are more often near something than not.
-    uint64_t address() {
-        switch (in_.u8() % 12) {
-            case 0:
-                return in_.u64();
-            case 1:
-                return ~0ull - in_.u8();
-            case 2:
-                return (1ull << 48) - in_.u8() * 16;
-            case 3:
-                return kVram - in_.u8() * 16;
-            case 4:
-                return kRam - in_.u8() * 16;
-            case 5:
-                return kHole + (in_.u8() - 128) * 64;
-            case 6:
-                return kData + in_.below(64) * kPage;
-            case 7:
-            case 8:
-                return in_.u8() % 8 * kPage;  // often the same pages: the TLB has them
-            default: {
-                const uint64_t page = in_.below(256) * kPage;
-                return page + (in_.u8() % 4 ? 0 : in_.u8());
-            }
-        }
-    }
-    uint64_t length() {
-        switch (in_.u8() % 6) {
-            case 0:
-                return in_.u64();
-            case 1:
-                return (1ull << 32) - in_.u8();
-            case 2:
-                return in_.u8();
-            default: {
-                const uint64_t pages = in_.below(64) * kPage;
-                return pages + (in_.u8() % 4 ? 0 : in_.u8());
-            }
-        }
-    }
-
-    void put_set_vm(unsigned e, uint32_t vm) {
-        const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm};
-        put(e, words, std::size(words));
-    }
-    void put_fence(unsigned e, uint32_t seq) {
-        const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_FENCE, VTTM_PKT_FLAG_IRQ, 5), kFence, 0, seq,
-                                  0};
-        put(e, words, std::size(words));
-    }
-
-    // A packet with its framing mostly right and its operands often wrong, most times in a job of
-    // its own.
-    void packet() {
-        static constexpr struct {
-            uint8_t op, dwords, engine;
-        } kKinds[] = {{VTTM_OP_NOP, 1, 2},  {VTTM_OP_SET_VM, 2, 2}, {VTTM_OP_FENCE, 5, 2},
-                      {VTTM_OP_COPY, 7, 0}, {VTTM_OP_FILL, 6, 0},   {VTTM_OP_STAMP_WRITE, 12, 1},
-                      {VTTM_OP_STAMP_VERIFY, 12, 1}};
-        const auto& k = kKinds[in_.u8() % std::size(kKinds)];
-        const unsigned e = k.engine < 2 ? k.engine : in_.u8() % 2;
-        std::array<uint32_t, 12> w{};
-        auto put64 = [&](size_t i, uint64_t v) {
-            w[i] = static_cast<uint32_t>(v);
-            w[i + 1] = static_cast<uint32_t>(v >> 32);
-        };
-        const uint8_t frame = in_.u8();
-        // Every other packet is sound in itself, so that it is the tables and the TLB that matter.
-        const bool sane = frame & 0x40;
-        const uint8_t odd = sane ? 128 : in_.u8();
-        auto address = [&] { return sane ? near_page() : this->address(); };
-        auto length = [&] { return sane ? (1 + in_.u8() % 8) * kPage : this->length(); };
-        if (frame & 3) put_set_vm(e, frame >> 2 & (sane ? 1 : 3));
-        uint32_t flags = in_.u8();
-        if (sane)
-            flags = k.op < VTTM_OP_COPY ? 0 : VTTM_PKT_SRC(VTTM_SPACE_VRAM);  // the rest: VM, 0
-        else if (odd >= 8)
-            flags &= 0x0f;
-        w[0] = VTTM_PKT_HDR(k.op, flags, k.dwords);
-        if (odd == 255) w[0] = in_.u32();
-        switch (k.op) {
-            case VTTM_OP_SET_VM:
-                w[1] = odd < 16 ? in_.u32() : in_.u8() % 4;
-                break;
-            case VTTM_OP_FENCE:
-                w[0] |= VTTM_PKT_HDR(0, VTTM_PKT_FLAG_IRQ, 0);
-                put64(1, address());
-                put64(3, in_.u8());
-                break;
-            case VTTM_OP_COPY:
-                put64(1, address());
-                put64(3, address());
-                put64(5, length());
-                break;
-            case VTTM_OP_FILL:
-                put64(1, address());
-                put64(3, length());
-                w[5] = in_.u32();
-                break;
-            case VTTM_OP_STAMP_WRITE:
-            case VTTM_OP_STAMP_VERIFY:
-                put64(1, address());
-                w[3] = odd < 32 ? in_.u32() : 1 + in_.u8() % 8;
-                w[4] = sane ? 1 : in_.u8();
-                w[5] = sane ? 1 : in_.u8();
-                put64(6, odd < 16 ? in_.u64() : in_.u8());
-                put64(8, 1);
-                put64(10, address());
-                break;
-            default:
-                break;
-        }
-        put(e, w.data(), k.dwords);
-        if (frame & 0x30) put_fence(e, frame);
-        ring(e, arena_.tail(e));
+    // Most times in a job of its own.
+    void send(const PacketInput::Job& job) {
+        const Lane l = at(job.engine);
+        arena_.put(l, job.words.data(), job.words.size());
+        ring(l, arena_.tail(l));
     }
 
     uint64_t table_entry() {
@@ -154,7 +46,7 @@ private:
         if (kind < 160)
             e |= VTTM_PTE_SYSTEM | (kTables + in_.u8() % 16 * kPage);  // loops are welcome
         else if (kind < 240)
-            e |= (address() & VTTM_PTE_ADDR) | (kind & 2 ? VTTM_PTE_SYSTEM : 0);
+            e |= (packets_.address() & VTTM_PTE_ADDR) | (kind & 2 ? VTTM_PTE_SYSTEM : 0);
         else
             e = in_.u64();
         // Large leaves and guards, right and wrong ones.
@@ -181,12 +73,6 @@ private:
         poke(table + in_.u8() % 32 * sizeof(run), run.data(), sizeof(run));
     }
 
-    // The address of one of the 16 first pages, or of one that is in another leaf.
-    uint64_t near_page() {
-        const uint64_t page = in_.u8() % 24 * kPage;
-        return page + (in_.u8() % 8 ? 0 : 2ull << 20);
-    }
-
     // A register access of any kind.
     void access() {
         static constexpr uint32_t kOffsets[] = {
@@ -194,7 +80,7 @@ private:
             VTTM_REG_TLB_INV_START_LO,   VTTM_REG_TLB_INV_START_HI, VTTM_REG_TLB_INV_PAGES,
             VTTM_REG_TLB_INV_CMD,        VTTM_REG_VM_ROOT_LO(0),    VTTM_REG_VM_ROOT_HI(1),
             VTTM_REG_FAULT_RING_BASE_LO, VTTM_REG_FAULT_RING_SIZE,  VTTM_REG_FAULT_RING_CTRL,
-            VTTM_REG_FAULT_RING_GET};
+            VTTM_REG_FAULT_RING_GET,     VTTM_REG_VRAM_LIMIT_LO};
         const uint8_t how = in_.u8();
         const unsigned size = 1u << (how >> 2 & 3);
         switch (how % 4) {
@@ -212,7 +98,7 @@ private:
                 break;
             }
             default: {
-                const uint32_t off = eng(how >> 4 & 1, in_.u8() & 0x7c);
+                const uint32_t off = reg(at(how >> 4 & 1), in_.u8() & 0x7c);
                 wr(off, in_.u32());
                 break;
             }
@@ -236,7 +122,7 @@ private:
 
     void invalidate() {
         if (in_.u8() % 2) {
-            wr(VTTM_REG_TLB_INV_START_LO, near_page(), 8);
+            wr(VTTM_REG_TLB_INV_START_LO, packets_.near_page(), 8);
             wr(VTTM_REG_TLB_INV_PAGES, in_.u8() % 40);
         }
         const uint32_t scope = in_.u8() % 4;
@@ -244,7 +130,9 @@ private:
     }
 
     void step() {
-        const unsigned e = in_.u8() % 2;
+        const uint8_t who = in_.u8();
+        const unsigned e = who % 2;
+        ring_ = who & 0x80 ? who >> 4 & 3 : 0;
         switch (in_.u8() % 16) {
             case 0:
             case 1:
@@ -272,7 +160,7 @@ private:
                 poke_table();
                 break;
             case 8:
-                ring(e, in_.u8() % 8 ? arena_.tail(e) : in_.u32());
+                ring(at(e), in_.u8() % 8 ? arena_.tail(at(e)) : in_.u32());
                 break;
             case 9:
                 invalidate();
@@ -281,23 +169,35 @@ private:
                 if (in_.u8() % 4 == 0) control();
                 break;
             case 11:
-                switch (in_.u8() % 4) {
+                switch (in_.u8() % 8) {
                     case 0:
                         fault_ring();
                         break;
                     case 1: {
                         const uint32_t vm = in_.u8() % 4;
                         wr(VTTM_REG_VM_MODE(vm), in_.u8() % 4);
-                        answer(e);
+                        answer(at(e));
                         break;
                     }
+                    case 2:
+                        wr(reg(at(e), VTTM_ENG_PRIORITY), in_.u8() % (VTTM_PRIORITY_MAX + 2u));
+                        break;
+                    case 3:
+                        balloon();
+                        break;
+                    case 4:
+                        signal();
+                        break;
                     default:
                         poke_64k();
                         break;
                 }
                 break;
+            case 12:
+                send(packets_.buffer());
+                break;
             default:
-                packet();
+                send(packets_.packet());
                 break;
         }
     }
@@ -307,7 +207,9 @@ private:
         if (!meddle_steps_ || --meddle_in_) return;
         meddle_steps_--;
         meddle_in_ = 1;
-        switch (in_.u8() % 8) {
+        const uint8_t what = in_.u8();
+        if (what & 0x80) ring_ = what >> 4 & 3;
+        switch (what % 12) {
             case 0:
             case 1:
                 access();
@@ -325,7 +227,17 @@ private:
                 fault_ring();
                 break;
             case 6:
-                wr(eng(in_.u8() % 2, VTTM_ENG_CTRL), in_.u8() % 4);
+                reset_ring();
+                break;
+            case 7:
+            case 8:
+                send(packets_.packet());  // in another ring, too
+                break;
+            case 9:
+                signal();
+                break;
+            case 10:
+                balloon();
                 break;
             default:
                 if (in_.u8() % 4 == 0) wr(VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET);
@@ -337,35 +249,64 @@ private:
     void fault_ring() {
         const uint8_t how = in_.u8();
         if (how & 1) wr(VTTM_REG_FAULT_RING_CTRL, 0);
-        if (how & 2) wr(VTTM_REG_FAULT_RING_BASE_LO, address(), 8);
+        if (how & 2) wr(VTTM_REG_FAULT_RING_BASE_LO, packets_.address(), 8);
         if (how & 4) wr(VTTM_REG_FAULT_RING_SIZE, 1u << in_.u8() % 18);
         if (how & 8) wr(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
         const uint32_t put = static_cast<uint32_t>(rd(VTTM_REG_FAULT_RING_PUT));
         wr(VTTM_REG_FAULT_RING_GET, how & 16 ? put : in_.u32());
     }
 
-    // An answer to a stall: mostly the right one's, mostly one that is defined.
-    void answer(unsigned e) {
-        const uint8_t how = in_.u8();
-        uint32_t stall = static_cast<uint32_t>(rd(eng(e, VTTM_ENG_STALL)));
-        if (how % 8 == 7) stall += how;
-        wr(eng(e, VTTM_ENG_ANSWER), VTTM_ENG_ANSWER_VAL(stall, how / 8u % 4));
+    void reset_ring() {
+        const Lane l = at(in_.u8() % 2);
+        wr(reg(l, VTTM_ENG_CTRL), in_.u8() % 8);
     }
 
-    // Rings, answers the engine if it stalls, and revives it if it has halted.
-    void ring(unsigned e, uint32_t tail) {
-        wr(eng(e, VTTM_ENG_TAIL), tail);
+    // The host takes VRAM, or gives it back; the guest may obey.
+    void balloon() {
+        const uint8_t how = in_.u8();
+        const uint64_t bytes = how % 3 * uint64_t{VTTM_VRAM_LIMIT_UNIT} + (how >= 0xf0 ? kPage : 0);
+        if (how & 8) arena_.set_vram_target(bytes);
+        if (how & 16) wr(VTTM_REG_VRAM_LIMIT_LO, bytes, how & 32 ? 4 : 8);
+    }
+
+    // What a ring may wait for comes from a CPU, and the ring looks.
+    void signal() {
+        const uint8_t how = in_.u8();
+        const uint64_t value = in_.u8() % 4;
+        if (how & 4)
+            arena_.poke(kWords + how % 4 * 8, &value, 8);
+        else
+            arena_.poke_vram(how % 4 * 8, &value, 8);
+        for (unsigned i = 0; i < kLanes; i++)
+            if (how & 8 || i == (how >> 4) % kLanes) look(lane(i));
+    }
+    void look(Lane l) { wr(reg(l, VTTM_ENG_TAIL), rd(reg(l, VTTM_ENG_TAIL))); }
+
+    // An answer to a stall: mostly the right one's, mostly one that is defined.
+    void answer(Lane l) {
+        const uint8_t how = in_.u8();
+        uint32_t stall = static_cast<uint32_t>(rd(reg(l, VTTM_ENG_STALL)));
+        if (how % 8 == 7) stall += how;
+        wr(reg(l, VTTM_ENG_ANSWER), VTTM_ENG_ANSWER_VAL(stall, how / 8u % 4));
+    }
+
+    // Rings, answers the ring if it stalls, and revives it if it has halted, or waits for long.
+    void ring(Lane l, uint32_t tail) {
+        wr(reg(l, VTTM_ENG_TAIL), tail);
         if (arena_.paused()) return;
         for (int i = 0; i < 20; i++) {
-            const uint64_t status = rd(eng(e, VTTM_ENG_STATUS));
-            if (status & VTTM_ENG_STATUS_HALTED) {
-                wr(eng(e, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET);
-                arena_.setup_ring(e);
-            }
+            const uint64_t status = rd(reg(l, VTTM_ENG_STATUS));
+            if (status & VTTM_ENG_STATUS_HALTED) revive(l);
+            if (status & VTTM_ENG_STATUS_WAITING && in_.u8() % 8 == 0) revive(l);
+            if (!(rd(reg(l, VTTM_ENG_CTRL)) & VTTM_ENG_CTRL_ENABLE) && in_.u8() % 2) revive(l);
             if (!(status & VTTM_ENG_STATUS_STALLED)) return;
-            answer(e);
+            answer(l);
             if (in_.u8() % 4 == 0) return;  // let it wait
         }
+    }
+    void revive(Lane l) {
+        wr(reg(l, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RING_RESET);
+        arena_.setup_ring(l);
     }
 
     void control() {
@@ -397,16 +338,16 @@ private:
             case 6:
                 arena_.limit_mappings(in_.u8() % 2 ? kPage : 0);
                 break;
-            default: {
-                const unsigned e = in_.u8() % 2;
-                wr(eng(e, VTTM_ENG_CTRL), in_.u8() % 4);
+            default:
+                reset_ring();
                 break;
-            }
         }
     }
 
     Arena& arena_;
     Input in_;
+    PacketInput packets_;
+    unsigned ring_ = 0;  // that the input is at
     unsigned pauses_ = 0;
     unsigned meddle_in_ = 0;
     unsigned meddle_steps_ = 0;

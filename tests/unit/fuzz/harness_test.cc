@@ -120,23 +120,12 @@ TEST(ArenaTest, PatienceEnds) {
     Arena arena(64);
     unsigned hooks = 0;
     arena.begin([&] { hooks++; });
-    const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2),
-                              0,
-                              VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, 0, 12),
-                              0,
-                              0,
-                              1u << 20,
-                              1,
-                              1,
-                              0,
-                              0,
-                              1,
-                              0,
-                              0,
-                              0};
-    arena.put(1, words, std::size(words));
-    arena.wr(eng(1, VTTM_ENG_TAIL), arena.tail(1));
-    EXPECT_EQ(arena.rd(eng(1, VTTM_ENG_STATUS)), VTTM_ENG_STATUS_IDLE);
+    const uint32_t words[] = {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), 0,
+                              VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, 0, 12), 0, 0, 1u << 20, 1, 1, 0, 0,
+                              1, 0, 0, 0};
+    arena.put({1, 0}, words, std::size(words));
+    arena.wr(reg({1, 0}, VTTM_ENG_TAIL), arena.tail({1, 0}));
+    EXPECT_EQ(arena.rd(reg({1, 0}, VTTM_ENG_STATUS)), VTTM_ENG_STATUS_IDLE);
     EXPECT_GT(hooks, 100u);
     EXPECT_LT(hooks, 2000u);
     EXPECT_EQ(arena.end(true), "");
@@ -146,8 +135,7 @@ TEST(ArenaTest, PatienceEnds) {
 TEST(Reference, SeesAForgottenInvalidation) {
     std::map<uint64_t, uint64_t> memory;
     const uint64_t kTable = VTTM_PTE_VALID | VTTM_PTE_SYSTEM;
-    for (uint64_t level = 0; level < 3; level++)
-        memory[level * kPage] = (level + 1) * kPage | kTable;
+    for (uint64_t level = 0; level < 3; level++) memory[level * kPage] = (level + 1) * kPage | kTable;
     memory[3 * kPage] = 9 * kPage | kTable | VTTM_PTE_WRITE;
     ReferenceMmu mmu([&](bool, uint64_t addr) -> std::optional<uint64_t> { return memory[addr]; },
                      1 << 30);
