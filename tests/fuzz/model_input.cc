@@ -49,11 +49,12 @@ private:
             e |= (packets_.address() & VTTM_PTE_ADDR) | (kind & 2 ? VTTM_PTE_SYSTEM : 0);
         else
             e = in_.u64();
-        // Large leaves and guards, right and wrong ones.
+        // Large leaves, guards and holes, right and wrong ones.
         const uint8_t odd = in_.u8();
         if (odd < 48) e |= VTTM_PTE_LARGE;
         if (odd < 24) e &= ~((1ull << VTTM_LEAF_2M_SHIFT) - VTTM_PAGE_SIZE);
         if (odd % 16 == 15) e |= VTTM_PTE_NO_ACCESS;
+        if (odd % 16 == 14) e &= ~uint64_t{VTTM_PTE_VALID};
         return e;
     }
 
@@ -174,8 +175,8 @@ private:
                         fault_ring();
                         break;
                     case 1: {
-                        const uint32_t vm = in_.u8() % 4;
-                        wr(VTTM_REG_VM_MODE(vm), in_.u8() % 4);
+                        const uint32_t vm = in_.u8();
+                        wr(VTTM_REG_VM_MODE(vm % 4), vm & 8 ? VTTM_VM_MODE_RETRY : in_.u8() % 4);
                         answer(at(e));
                         break;
                     }
@@ -336,7 +337,9 @@ private:
                 arena_.stats();
                 break;
             case 6:
-                arena_.limit_mappings(in_.u8() % 2 ? kPage : 0);
+                // To odd ends of words, too.
+                static constexpr uint64_t kLimits[] = {0, kPage, 64, 10};
+                arena_.limit_mappings(kLimits[in_.u8() % std::size(kLimits)]);
                 break;
             default:
                 reset_ring();
@@ -373,7 +376,8 @@ std::string run_model_input_twice(const uint8_t* data, size_t size) {
     Arena& used = arena(std::size(kTlbs) - 1);
     Arena fresh(kTlbs[std::size(kTlbs) - 1]);
     for (Arena* a : {&used, &fresh})
-        if (std::string wrong = Attack(*a, data, size).run(true); !wrong.empty()) return wrong;
+        if (std::string wrong = Attack(*a, data + !!size, size - !!size).run(true); !wrong.empty())
+            return wrong;
     if (used.digest() != fresh.digest())
         return "a device that was used and reset does not do what a new one does";
     return {};

@@ -30,9 +30,12 @@ struct Frame {
     uint32_t min, max, flags;
 };
 constexpr Frame kFrames[] = {
-    {0x00, 1, 1, 1, 1024, 0xff}, {0x01, 1, 1, 2, 2, 0},    {0x02, 1, 1, 5, 5, 0x10},
-    {0x10, 1, 0, 7, 7, 0x0f},    {0x11, 1, 0, 6, 6, 0x0f}, {0x20, 0, 1, 12, 12, 0x0f},
-    {0x21, 0, 1, 12, 12, 0x0f},
+    {0x00, 1, 1, 1, 1024, 0xff}, {0x01, 1, 1, 2, 2, 0},        {0x02, 1, 1, 5, 5, 0x10},
+    {0x10, 1, 0, 7, 7, 0x0f},    {0x11, 1, 0, 6, 6, 0x0f},     {0x20, 0, 1, 12, 12, 0x0f},
+    {0x21, 0, 1, 12, 12, 0x0f},  {0x03, 1, 1, 3, 3, 0x03},     {0x04, 1, 1, 5, 5, 0x13},
+    {0x05, 1, 1, 6, 6, 0x03},    {0x06, 1, 1, 9, 9, 0x13},     {0x07, 1, 1, 4, 4, 0x13},
+    {0x12, 1, 0, 9, 9, 0x0f},    {0x13, 1, 0, 7, 7, 0x0f},     {0x14, 1, 0, 6, 6, 0x3f},
+    {0x15, 1, 0, 6, 6, 0x3f},    {0x22, 0, 1, 9, 9, 0x0f},
 };
 
 const Frame* frame_of(vttm_engine_class cls, uint32_t header) {
@@ -59,7 +62,8 @@ private:
     std::string step(Input& in);
     std::string translate(Input& in);
     std::string fetch(Input& in);
-    std::string execute(Input& in, vttm_engine_class cls, const Packet& packet);
+    Executor* executor_of(uint32_t op);
+    std::string execute(Input& in, const Packet& packet);
     void poke(bool system, uint64_t addr, uint64_t word);
     void poke_table(Input& in);
     void invalidate(Input& in);
@@ -81,6 +85,8 @@ private:
     ExecContext ctx_{bus_, roots_, clock_, mmu_, witness_, *this, 0, kNoVm};
     std::unique_ptr<Executor> copy_ = make_copy_executor(ctx_);
     std::unique_ptr<Executor> stamp_ = make_stamp_executor(ctx_);
+    std::unique_ptr<Executor> hash_ = make_hash_executor(ctx_);
+    std::unique_ptr<Executor> sync_ = make_sync_executor(ctx_);
     std::unique_ptr<ReferenceMmu> reference_;
     bool compare_ = true;  // the executors translate, too: from then on the reference is behind
 };
@@ -288,7 +294,7 @@ std::string Bench::fetch(Input& in) {
         return "fetch: wrong length or place";
     const bool flags = !((packet.words[0] >> 16 & 0xff) & ~frame_of(cls, packet.words[0])->flags);
     if (flags_ok(packet.words[0]) != flags) return "fetch: flags";
-    if (flags && packet.op() >= VTTM_OP_COPY) return execute(in, cls, packet);
+    if (flags && executor_of(packet.op())) return execute(in, packet);
     return {};
 }
 
@@ -305,12 +311,49 @@ Packet Bench::sane_packet(Input& in, vttm_engine_class cls) {
     const uint64_t dst = va_of(in.u8()), src = va_of(in.u8()) + (how & 0x40 ? 8 * kPage : 0);
     const uint64_t len = 1 + in.below(3 * kPage);
     put64(1, dst);
-    if (cls == VTTM_CLASS_STAMP) {
+    const uint8_t kind = in.u8();
+    if (kind % 4 == 3) {
+        static constexpr uint32_t kSync[] = {VTTM_OP_TIMESTAMP, VTTM_OP_SEM_SIGNAL,
+                                             VTTM_OP_SEM_WAIT, VTTM_OP_COND_SKIP};
+        const uint32_t op = kSync[how % 4];
+        const uint32_t dwords = op == VTTM_OP_COND_SKIP ? 9 : 3 + how % 4 + (how % 4 != 0);
+        p.words[0] = VTTM_PKT_HDR(op, flags & (op % 2 ? 3u : 0x13u), dwords);
+        put64(1, (dst & ~7ull) + in.u8() % 8 * (how & 0x10 ? 1u : 8u));
+        for (uint32_t i = 3; i < dwords; i++) p.words[i] = in.u8() % 8;
+    } else if (cls == VTTM_CLASS_STAMP && kind % 4 == 2) {
+        p.words[0] = VTTM_PKT_HDR(VTTM_OP_HASH, flags, 9);
+        put64(3, len);
+        put64(7, src & ~15ull);
+    } else if (cls == VTTM_CLASS_STAMP) {
         p.words[0] = VTTM_PKT_HDR(how & 1 ? VTTM_OP_STAMP_WRITE : VTTM_OP_STAMP_VERIFY, flags, 12);
         put64(1, dst & ~(kPage - 1));
         p.words[3] = 1 + how % 16 / 4;
         p.words[4] = p.words[5] = 1;
         put64(10, src & ~15ull);
+    } else if (kind % 4 == 2) {
+        const uint32_t count = 1 + in.u8() % 4;
+        const uint64_t list = (kTables + in.u8() % 4) * kPage;
+        for (uint64_t i = 0; i < count; i++) {
+            poke(true, list + i * 16, va_of(in.u8()));
+            poke(true, list + i * 16 + 8, 1 + in.below(2 * kPage));
+        }
+        p.words[0] = VTTM_PKT_HDR(how & 1 ? VTTM_OP_SCATTER : VTTM_OP_GATHER,
+                                  flags | VTTM_PKT_LIST(VTTM_SPACE_SYSTEM), 6);
+        put64(3, list);
+        p.words[5] = count;
+    } else if (kind % 4 == 1) {
+        const uint32_t pitch = 4 + in.u8() * 64u, width = 4 + in.u8() * 16u;
+        p.words[0] = how & 1 ? VTTM_PKT_HDR(VTTM_OP_COPY_2D, flags, 9)
+                             : VTTM_PKT_HDR(VTTM_OP_FILL_2D, flags, 7);
+        uint32_t* rest = &p.words[3];
+        if (how & 1) {
+            put64(3, src);
+            rest[2] = width + pitch;
+            rest += 3;
+        }
+        rest[0] = width + (how & 2 ? pitch : 0);
+        rest[1] = width;
+        rest[2] = 1 + how % 16 / 4;
     } else if (how & 1) {
         p.words[0] = VTTM_PKT_HDR(VTTM_OP_COPY, flags, 7);
         put64(3, src);
@@ -323,10 +366,28 @@ Packet Bench::sane_packet(Input& in, vttm_engine_class cls) {
     return p;
 }
 
-std::string Bench::execute(Input& in, vttm_engine_class cls, const Packet& packet) {
+// None: what the ring does itself.
+Executor* Bench::executor_of(uint32_t op) {
+    switch (op) {
+        case VTTM_OP_NOP:
+        case VTTM_OP_SET_VM:
+        case VTTM_OP_FENCE:
+        case VTTM_OP_INDIRECT:
+            return nullptr;
+        case VTTM_OP_HASH:
+            return hash_.get();
+        case VTTM_OP_STAMP_WRITE:
+        case VTTM_OP_STAMP_VERIFY:
+            return stamp_.get();
+        default:
+            return op < VTTM_OP_COPY ? sync_.get() : copy_.get();
+    }
+}
+
+std::string Bench::execute(Input& in, const Packet& packet) {
     const uint8_t vm = in.u8();
     ctx_.vm = vm == 255 ? kNoVm : vm % kVms;
-    Executor& executor = cls == VTTM_CLASS_COPY ? *copy_ : *stamp_;
+    Executor& executor = *executor_of(packet.op());
     compare_ = false;
     walker_.release();
     if (executor.begin(packet)) return {};
@@ -360,7 +421,7 @@ std::string Bench::step(Input& in) {
         case 9: {
             const vttm_engine_class cls = op & 16 ? VTTM_CLASS_COPY : VTTM_CLASS_STAMP;
             const Packet packet = sane_packet(in, cls);
-            return execute(in, cls, packet);
+            return execute(in, packet);
         }
         default:
             return translate(in);

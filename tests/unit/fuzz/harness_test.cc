@@ -2,6 +2,13 @@
 // The watching memory around a fuzzed model: each thing that it shall see, done on purpose.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <vector>
+
 #include "protocol/vttm_packets.h"
 #include "tests/fuzz/arena.h"
 #include "tests/fuzz/fuzz_bus.h"
@@ -80,6 +87,8 @@ TEST_F(Watching, CallsThatMustNotCome) {
     EXPECT_NE(bus.check_and_clear(), "");
     ops.vram_dirty(&bus, 0, 0);
     EXPECT_NE(bus.check_and_clear(), "");
+    ops.vram_given_up(&bus, kSize - 1, 2);
+    EXPECT_NE(bus.check_and_clear(), "");
 }
 
 TEST_F(Watching, WritesThatNobodyTellsOf) {
@@ -91,6 +100,17 @@ TEST_F(Watching, WritesThatNobodyTellsOf) {
     bus.vram.restore();
     EXPECT_FALSE(bus.ram.is_golden());
     EXPECT_FALSE(bus.vram.is_golden());
+}
+
+TEST_F(Watching, WhatIsGivenUpIsLostAndComesBack) {
+    ops.vram_given_up(&bus, kPage, kPage);
+    EXPECT_EQ(bus.check_and_clear(), "");
+    EXPECT_FALSE(bus.vram.is_golden());
+    EXPECT_EQ(*bus.vram.at(kPage - 1), 0);
+    EXPECT_NE(*bus.vram.at(kPage), 0);
+    EXPECT_EQ(*bus.vram.at(2 * kPage), 0);
+    bus.vram.restore();
+    EXPECT_TRUE(bus.vram.is_golden());
 }
 
 TEST_F(Watching, NobodyTouchesWhatIsBeyond) {
@@ -129,6 +149,116 @@ TEST(ArenaTest, PatienceEnds) {
     EXPECT_GT(hooks, 100u);
     EXPECT_LT(hooks, 2000u);
     EXPECT_EQ(arena.end(true), "");
+}
+
+constexpr uint32_t kSys = VTTM_PKT_DST(VTTM_SPACE_SYSTEM);
+
+// Puts packets into a ring; it is not told.
+void put(Arena& arena, Lane l, const std::vector<uint32_t>& words) {
+    arena.put(l, words.data(), words.size());
+}
+void doorbell(Arena& arena, Lane l) { arena.wr(reg(l, VTTM_ENG_TAIL), arena.tail(l)); }
+std::vector<uint32_t> signal(uint32_t word, uint32_t value) {
+    return {VTTM_PKT_HDR(VTTM_OP_SEM_SIGNAL, kSys, 5), uint32_t{kWords} + word * 8, 0, value, 0};
+}
+std::vector<uint32_t> wait(uint32_t word, uint32_t value) {
+    return {VTTM_PKT_HDR(VTTM_OP_SEM_WAIT, kSys, 6), uint32_t{kWords} + word * 8, 0, value, 0,
+            VTTM_CMP_EQ};
+}
+std::vector<uint32_t> fence(uint32_t seq) {
+    return {VTTM_PKT_HDR(VTTM_OP_FENCE, 0, 5), uint32_t{kFence}, 0, seq, 0};
+}
+
+// Engines that wake each other work one after the other, the same way each time.
+TEST(ArenaTest, EnginesTakeTurns) {
+    Arena arena(64);
+    uint64_t first = 0;
+    for (int round = 0; round < 20; round++) {
+        std::atomic<int> inside{0};
+        bool at_once = false;
+        arena.begin([&] {
+            if (inside++) at_once = true;
+            std::this_thread::sleep_for(std::chrono::microseconds(50));
+            inside--;
+        });
+        const Lane a{0, 2}, b{1, 1};
+        for (uint32_t i = 0; i < 4; i++) {
+            for (const auto& packet : {wait(0, i + 1), signal(1, i + 1)}) put(arena, a, packet);
+            for (const auto& packet : {signal(0, i + 1), wait(1, i + 1)}) put(arena, b, packet);
+        }
+        put(arena, a, fence(7));
+        put(arena, b, fence(8));
+        doorbell(arena, a);
+        EXPECT_EQ(arena.rd(reg(a, VTTM_ENG_STATUS)), VTTM_ENG_STATUS_WAITING);
+        doorbell(arena, b);
+        EXPECT_EQ(arena.rd(reg(a, VTTM_ENG_LAST_FENCE_LO)), 7u);
+        EXPECT_EQ(arena.rd(reg(b, VTTM_ENG_LAST_FENCE_LO)), 8u);
+        EXPECT_EQ(arena.rd(reg(a, VTTM_ENG_STATUS)), VTTM_ENG_STATUS_IDLE);
+        EXPECT_EQ(arena.end(true), "");
+        EXPECT_FALSE(at_once);
+        if (!round) first = arena.digest();
+        EXPECT_EQ(arena.digest(), first) << round;
+    }
+}
+
+// A ring that waits does not look by itself, however long that takes in real time; all rings come
+// back from it.
+TEST(ArenaTest, WaitsAreQuiet) {
+    Arena arena(64);
+    for (int round = 0; round < 2; round++) {
+        arena.begin(nullptr);
+        for (unsigned i = 0; i < kLanes; i++) {
+            put(arena, lane(i), wait(0, 5));
+            doorbell(arena, lane(i));
+        }
+        const uint64_t value = 5;
+        arena.poke(kWords, &value, 8);
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        for (unsigned i = 0; i < kLanes; i++)
+            EXPECT_EQ(arena.rd(reg(lane(i), VTTM_ENG_STATUS)), VTTM_ENG_STATUS_WAITING) << i;
+        if (round == 1) {
+            doorbell(arena, lane(3));
+            EXPECT_EQ(arena.rd(reg(lane(3), VTTM_ENG_STATUS)), VTTM_ENG_STATUS_IDLE);
+            EXPECT_EQ(arena.rd(reg(lane(4), VTTM_ENG_STATUS)), VTTM_ENG_STATUS_WAITING);
+        }
+        EXPECT_EQ(arena.end(true), "");
+    }
+}
+
+// Buffers in buffers, in VRAM: 250^3 * 1000 packets, and not one calls back.
+TEST(ArenaTest, PatienceEndsWithoutCallbacks) {
+    Arena arena(64);
+    unsigned hooks = 0;
+    arena.begin([&] { hooks++; });
+    std::vector<uint32_t> words;
+    const uint32_t indirect[] = {
+        VTTM_PKT_HDR(VTTM_OP_INDIRECT, VTTM_PKT_DST(VTTM_SPACE_VRAM), 4), 0, 0, 1000};
+    for (int i = 0; i < 250; i++) words.insert(words.end(), std::begin(indirect), std::end(indirect));
+    // The innermost are NOPs.
+    const uint32_t nop = VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1);
+    for (uint32_t depth = 0; depth < VTTM_IB_MAX_DEPTH; depth++) {
+        for (size_t i = 0; i < words.size(); i += 4)
+            words[i + 1] = (depth + 1) * static_cast<uint32_t>(kPage);
+        if (depth + 1 == VTTM_IB_MAX_DEPTH) std::fill(words.begin(), words.end(), nop);
+        arena.poke_vram(depth * kPage, words.data(), words.size() * 4);
+    }
+    arena.put({0, 3}, indirect, std::size(indirect));
+    doorbell(arena, {0, 3});
+    EXPECT_EQ(arena.rd(reg({0, 3}, VTTM_ENG_STATUS)), VTTM_ENG_STATUS_IDLE);
+    EXPECT_EQ(arena.rd(reg({0, 3}, VTTM_ENG_CTRL)), 0u) << "the engine was reset";
+    EXPECT_LT(hooks, 100u);
+    EXPECT_EQ(arena.end(true), "");
+}
+
+// What the host took is there again for the next input.
+TEST(ArenaTest, TheBalloonIsPutBack) {
+    Arena arena(64);
+    arena.begin(nullptr);
+    arena.set_vram_target(0);
+    arena.wr(VTTM_REG_VRAM_LIMIT_LO, 0, 8);
+    EXPECT_EQ(arena.rd(VTTM_REG_VRAM_LIMIT_LO, 8), 0u);
+    EXPECT_EQ(arena.end(true), "");
+    EXPECT_EQ(arena.rd(VTTM_REG_VRAM_TARGET_LO, 8), kVram);
 }
 
 // The second opinion on page tables has one of its own: it differs when memory differs.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -19,9 +20,10 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 void replay(const char* target, const std::function<std::string(const Bytes&)>& run) {
+    const char* corpus = std::getenv("VTTM_REPLAY_CORPUS");  // another one
     std::vector<std::filesystem::path> files;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(std::filesystem::path(VTTM_CORPUS) / target))
+    for (const auto& entry : std::filesystem::directory_iterator(
+             std::filesystem::path(corpus ? corpus : VTTM_CORPUS) / target))
         files.push_back(entry.path());
     std::sort(files.begin(), files.end());
     ASSERT_GT(files.size(), 100u) << "the corpus is gone";
@@ -35,6 +37,11 @@ void replay(const char* target, const std::function<std::string(const Bytes&)>& 
 
 TEST(Replay, Model) {
     replay("model", [](const Bytes& b) { return run_model_input(b.data(), b.size(), true); });
+}
+
+// ... and a new device does the same to the last bit: threads and real time do not matter.
+TEST(Replay, ModelTwice) {
+    replay("model", [](const Bytes& b) { return run_model_input_twice(b.data(), b.size()); });
 }
 
 TEST(Replay, Walk) {

@@ -155,6 +155,24 @@ TEST_F(Rings, EqualsTakeTurns) {
 }
 
 // What a packet under way remembers is its ring's: lists, rectangles, hashes, buffers.
+// Whose turn it is does not outlive a device reset: what runs after it does the same each time.
+TEST_F(Rings, ADeviceResetForgetsTheTurn) {
+    for (unsigned had_the_last : {1, 2, 3, 0}) {
+        EXPECT_EQ(finish({0, had_the_last}), 0u);
+        vttm_model_reset(model_.get());
+        for (unsigned r = 0; r < VTTM_NUM_RINGS; r++) start({0, r});
+        vttm_model_pause(model_.get());
+        for (unsigned r : {1, 2}) {
+            put(Lane{0, r}, fill_packet(S, kWords, 4, r));
+            put_fence({0, r});
+            ring({0, r});
+        }
+        vttm_model_resume(model_.get());
+        for (unsigned r : {1, 2}) EXPECT_EQ(wait({0, r}), 0u);
+        EXPECT_EQ(word(kWords) & 0xff, 2u) << had_the_last;
+    }
+}
+
 TEST_F(Rings, PacketsUnderWayDoNotMix) {
     constexpr uint64_t kPart = 2ull << 20;
     for (uint64_t i = 0; i < kRamSize - kFree; i += 8)
