@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fuzz/arena.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -57,6 +58,10 @@ Arena::Arena(uint32_t tlb_entries)
     device_.reset();
     clean_registers_ = registers();
     bus_.hook = [this] { called_back(); };
+    bus_.vram_end = [this] {
+        note_vram_limit();
+        return vram_end_;
+    };
 }
 
 // What a sane driver would start with: every VA of VMs 0..3 leads to some page. The input then
@@ -86,7 +91,9 @@ void Arena::build_memory() {
 // --- Registers and memory --------------------------------------------------------------------
 
 void Arena::wr(uint64_t off, uint64_t v, unsigned size) {
+    note_vram_limit();
     device_.mmio_write(off, v, size);
+    note_vram_limit();
     if (!in_hook_) settle();
 }
 
@@ -113,6 +120,8 @@ void Arena::work(unsigned e) {
     model::Engine& engine = device_.engine(e);
     engine_ = e;
     callbacks_ = turns_ = 0;
+    vram_end_ = 0;
+    note_vram_limit();
     at_work = this;
     engine.resume();
     if (!engine.wait_at_rest(std::chrono::steady_clock::now() + kRestLimit)) {
@@ -138,6 +147,11 @@ void Arena::called_back() {
     else if (hook_)
         hook_();
     in_hook_ = false;
+}
+
+// What a hook gives up may still be written by the packet under way.
+void Arena::note_vram_limit() {
+    vram_end_ = std::max(vram_end_, device_.vram_balloon().limit());
 }
 
 void Arena::lose_patience() {

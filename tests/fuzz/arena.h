@@ -83,6 +83,7 @@ private:
     void work(unsigned e);
     void called_back();
     void lose_patience();
+    void note_vram_limit();
     void build_memory();
     uint64_t registers() const;
     std::string revive(bool thorough);
@@ -105,6 +106,7 @@ private:
     unsigned engine_ = 0;  // the one that is at work
     unsigned callbacks_ = 0;
     unsigned turns_ = 0;
+    uint64_t vram_end_ = 0;  // the highest limit that there was in this turn
     uint64_t seen_ = 0;
     uint64_t digest_ = 0;
 };

@@ -98,6 +98,8 @@ public:
 
     // Called within callbacks that come while an engine works; may access registers.
     std::function<void()> hook;
+    // What VRAM may be written now.
+    std::function<uint64_t()> vram_end;
     // No mapping goes over a multiple of this; 0: no limit.
     void limit_mappings(uint64_t bytes) { map_limit_ = bytes; }
     bool is_ram(uint64_t addr, uint64_t len) const {
@@ -111,10 +113,11 @@ public:
         std::string wrong;
         if (!open_.empty()) wrong = "a mapping was left behind";
         if (bad_unmap_) wrong = "an unmap did not match its map";
+        if (bad_vram_) wrong = "VRAM that was given up was written";
         if (bad_call_) wrong = "a callback got what it must never get";
         if (!ram.is_golden(hole_, hole_size_)) wrong = "memory that was not mapped was written";
         open_.clear();
-        bad_unmap_ = bad_call_ = false;
+        bad_unmap_ = bad_call_ = bad_vram_ = false;
         events_ = 0;
         map_limit_ = 0;
         return wrong;
@@ -170,6 +173,7 @@ private:
             bad_call_ = true;
             return;
         }
+        if (vram_end && offset + len > vram_end()) bad_vram_ = true;
         vram.touch(offset, len);
         if (hook) hook();
     }
@@ -201,6 +205,7 @@ private:
     std::vector<Open> open_;
     bool bad_unmap_ = false;
     bool bad_call_ = false;
+    bool bad_vram_ = false;
     uint64_t events_ = 0;
 };
 

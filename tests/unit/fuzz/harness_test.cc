@@ -102,6 +102,14 @@ TEST_F(Watching, WritesThatNobodyTellsOf) {
     EXPECT_FALSE(bus.vram.is_golden());
 }
 
+TEST_F(Watching, WritesOfWhatWasGivenUp) {
+    bus.vram_end = [] { return 2 * kPage; };
+    ops.vram_dirty(&bus, kPage, kPage);
+    EXPECT_EQ(bus.check_and_clear(), "");
+    ops.vram_dirty(&bus, kPage, kPage + 1);
+    EXPECT_EQ(bus.check_and_clear(), "VRAM that was given up was written");
+}
+
 TEST_F(Watching, WhatIsGivenUpIsLostAndComesBack) {
     ops.vram_given_up(&bus, kPage, kPage);
     EXPECT_EQ(bus.check_and_clear(), "");
