@@ -184,6 +184,7 @@ private:
                         wr(reg(at(e), VTTM_ENG_PRIORITY), in_.u8() % (VTTM_PRIORITY_MAX + 2u));
                         break;
                     case 3:
+                    case 5:
                         balloon();
                         break;
                     case 4:
