@@ -269,6 +269,22 @@ TEST(ArenaTest, TheBalloonIsPutBack) {
     EXPECT_EQ(arena.rd(VTTM_REG_VRAM_TARGET_LO, 8), kVram);
 }
 
+// A translation that is older than the limit leads nowhere: the arena would see the write.
+TEST(ArenaTest, GivenUpVramIsWatched) {
+    Arena arena(64);
+    arena.begin(nullptr);
+    const uint32_t va = 3 * kPage;  // which Arena's tables lead to VRAM
+    for (uint32_t reason : {VTTM_FAULT_NONE, VTTM_FAULT_VRAM_RANGE}) {
+        put(arena, {0, 1}, {VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), 0,
+                            VTTM_PKT_HDR(VTTM_OP_FILL, 0, 6), va, 0, 64, 0, 1});
+        put(arena, {0, 1}, fence(reason));
+        doorbell(arena, {0, 1});
+        EXPECT_EQ(arena.rd(VTTM_REG_FAULT_INFO) & 0xff, reason);
+        arena.wr(VTTM_REG_VRAM_LIMIT_LO, 0, 8);
+    }
+    EXPECT_EQ(arena.end(true), "");
+}
+
 // The second opinion on page tables has one of its own: it differs when memory differs.
 TEST(Reference, SeesAForgottenInvalidation) {
     std::map<uint64_t, uint64_t> memory;
