@@ -19,7 +19,7 @@ VTTM_ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 
 # NAME|SETTINGS, separated by commas; a name with a minus is set to n. THP_SWAP cannot be switched off but by a 32-bit kernel.
 rows='no-thp|-TRANSPARENT_HUGEPAGE,-TRANSPARENT_HUGEPAGE_MADVISE
-no-thp-swap-32bit|-64BIT,-UNWINDER_ORC
+no-thp-swap-32bit|-64BIT,-UNWINDER_ORC,-NUMA
 no-swap|-SWAP,-ZSWAP,-SWAP_BACKUP_KUNIT_TEST,-HIBERNATION
 no-shmem|-SHMEM,-DRM,-DRM_EXTERNAL_HELPERS,-DRM_TTM_KUNIT_TEST,-SWAP_BACKUP_KUNIT_TEST
 no-memcg|-MEMCG
