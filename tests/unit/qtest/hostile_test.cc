@@ -103,7 +103,7 @@ private:
     uint64_t Register() {
         switch (Below(5)) {
             case 0:
-                return Below(0x30) * 4;
+                return Below(0x30) * 4;  // up to VRAM_LIMIT
             case 1:
                 return VTTM_REG_VM_ROOT_LO(Below(4));
             case 2:
@@ -111,7 +111,7 @@ private:
             case 3:
                 return VTTM_COUNTER_BASE(Below(2)) + Below(0x50);
             default:
-                return VTTM_ENGINE_BASE(Below(2)) + Below(0x14) * 4;
+                return VTTM_RING_BLOCK(Below(2), Below(VTTM_NUM_RINGS)) + Below(0x14) * 4;
         }
     }
     void Access(uint64_t addr, unsigned size) {
@@ -161,10 +161,26 @@ private:
     void PutPackets() {
         static constexpr struct {
             uint32_t op, dwords;
-        } kKinds[] = {{VTTM_OP_NOP, 1},          {VTTM_OP_SET_VM, 2}, {VTTM_OP_FENCE, 5},
-                      {VTTM_OP_COPY, 7},         {VTTM_OP_FILL, 6},   {VTTM_OP_STAMP_WRITE, 12},
-                      {VTTM_OP_STAMP_VERIFY, 12}};
+        } kKinds[] = {
+            {VTTM_OP_NOP, 1},           {VTTM_OP_SET_VM, 2},     {VTTM_OP_FENCE, 5},
+            {VTTM_OP_COPY, 7},          {VTTM_OP_FILL, 6},       {VTTM_OP_STAMP_WRITE, 12},
+            {VTTM_OP_STAMP_VERIFY, 12}, {VTTM_OP_COPY_2D, 9},    {VTTM_OP_FILL_2D, 7},
+            {VTTM_OP_SCATTER, 6},       {VTTM_OP_GATHER, 6},     {VTTM_OP_HASH, 9},
+            {VTTM_OP_TIMESTAMP, 3},     {VTTM_OP_SEM_SIGNAL, 5}, {VTTM_OP_SEM_WAIT, 6},
+            {VTTM_OP_COND_SKIP, 9},     {VTTM_OP_INDIRECT, 4}};
         const unsigned e = static_cast<unsigned>(Below(2));
+        const unsigned r = Below(2) ? 0 : static_cast<unsigned>(Below(VTTM_NUM_RINGS));
+        const uint64_t regs = kRegsBase + VTTM_RING_BLOCK(e, r);
+        const uint64_t ring = kRing + e * 0x10000 + r * kRingSize;
+        uint32_t& tail = tail_[e][r];
+        if (r) {
+            vm_.Write32(regs + VTTM_ENG_CTRL, VTTM_ENG_CTRL_RING_RESET);
+            vm_.Write64(regs + VTTM_ENG_RING_BASE_LO, ring);
+            vm_.Write32(regs + VTTM_ENG_RING_SIZE, kRingSize);
+            vm_.Write32(regs + VTTM_ENG_PRIORITY, static_cast<uint32_t>(Below(5)));
+            vm_.Write32(regs + VTTM_ENG_CTRL, VTTM_ENG_CTRL_ENABLE);
+            tail = 0;
+        }
         std::vector<uint32_t> words;
         for (uint64_t n = 1 + Below(3); n; n--) {
             const auto& kind = kKinds[Below(std::size(kKinds))];
@@ -175,21 +191,20 @@ private:
                 if (i + 1 < kind.dwords) words.push_back(Hi(v));
             }
         }
-        const uint64_t ring = kRing + e * 0x10000;
         for (uint32_t word : words) {
-            vm_.Write32(ring + tail_[e], word);
-            tail_[e] = (tail_[e] + 4) % kRingSize;
+            vm_.Write32(ring + tail, word);
+            tail = (tail + 4) % kRingSize;
         }
-        vm_.Write32(kRegsBase + VTTM_ENGINE_BASE(e) + VTTM_ENG_TAIL, tail_[e]);
+        vm_.Write32(regs + VTTM_ENG_TAIL, tail);
         if (Below(4) == 0) {
             vm_.Write32(kRegsBase + VTTM_ENGINE_BASE(e) + VTTM_ENG_CTRL, 3);
-            tail_[e] = 0;
+            for (uint32_t& t : tail_[e]) t = 0;
         }
     }
 
     Vm& vm_;
     std::mt19937_64 rng_;
-    uint32_t tail_[VTTM_NUM_ENGINES] = {};
+    uint32_t tail_[VTTM_NUM_ENGINES][VTTM_NUM_RINGS] = {};
 };
 
 TEST_F(Hostile, QemuStaysUpAndAnswers) {
@@ -206,6 +221,8 @@ TEST_F(Hostile, QemuStaysUpAndAnswers) {
             // The guest's own accesses wait for the main loop's lock, as QMP does.
             const auto start = Clock::now();
             guest.Step();
+            // The host wants VRAM back now and then, whether the guest follows or not.
+            if (step % 97 == 0) vm->SetDeviceProperty("vram-target", (seed + step) % 5 * 2 * kMiB);
             const auto took =
                 std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start);
             slowest = std::max({slowest, took, step % 50 ? took : QmpTakes()});
