@@ -111,7 +111,7 @@ enum vttm_fault_reason {
 	VTTM_FAULT_READ_ONLY = 2,     /* write through a leaf without WRITE */
 	VTTM_FAULT_RESERVED_BITS = 3, /* must-be-zero bits of an entry are set */
 	VTTM_FAULT_VA_RANGE = 4,      /* VA beyond 48 bits, or the range wraps */
-	VTTM_FAULT_VRAM_RANGE = 5,    /* VRAM offset beyond VRAM_SIZE */
+	VTTM_FAULT_VRAM_RANGE = 5,    /* VRAM offset beyond VRAM_LIMIT */
 	VTTM_FAULT_BUS = 6,           /* system memory not there, or not RAM (own BARs, MMIO) */
 	VTTM_FAULT_NO_VM = 7,         /* the VM has no valid root, or its id is out of range */
 	VTTM_FAULT_BAD_PACKET = 8,    /* well-framed packet with bad operands */
@@ -158,9 +158,9 @@ enum vttm_fault_reason {
  * The host may ask for VRAM back, at any time: VRAM_TARGET is how much it leaves, VTTM_IRQ_VRAM tells of
  * each change; a driver reads it after a reset, too, which does not change it. The driver empties the
  * VRAM from the top down, waits until no job and no CPU uses that part any more, and then writes what
- * it keeps to VRAM_LIMIT. From then on engines that access VRAM at or above VRAM_LIMIT meet
+ * it keeps to VRAM_LIMIT. From their next chunk on engines that access VRAM at or above VRAM_LIMIT meet
  * VTTM_FAULT_VRAM_RANGE, and what lay there is lost: it reads as anything when it is given back. To
- * take VRAM back, raise VRAM_LIMIT up to VRAM_TARGET, then use it. Nobody enforces VRAM_TARGET: a
+ * take VRAM back, raise VRAM_LIMIT up to VRAM_TARGET, read it back, use that. Nobody enforces VRAM_TARGET: a
  * driver without a balloon uses all VRAM.
  */
 #define VTTM_REG_VRAM_TARGET_LO 0x00b0u /* RO: bytes, multiple of 2 MiB, 0 .. VRAM_SIZE */
@@ -172,6 +172,7 @@ enum vttm_fault_reason {
 #define VTTM_REG_VRAM_LIMIT_LO 0x00b8u
 #define VTTM_REG_VRAM_LIMIT_HI 0x00bcu
 #define VTTM_VRAM_LIMIT_UNIT 0x200000u
+#define VTTM_VRAM_LIMIT_STEP 0x4000000u /* lowered by at most so much with one write */
 
 /* --- VMs: root of the page table (see vttm_pte.h) -------------------------------------------- */
 #define VTTM_MAX_VMS 256u

@@ -17,8 +17,9 @@
 #include "vttm_bo.h"
 #include "vttm_drv.h"
 
-/* When a buffer was busy, or there was no memory to move it to. */
+/* When a buffer was busy, or there was no memory to move it to: first, and at most. */
 #define VTTM_BALLOON_RETRY (HZ / 10)
+#define VTTM_BALLOON_RETRY_MAX (10 * HZ)
 
 struct vttm_balloon_bo {
 	struct ttm_buffer_object tbo;
@@ -55,6 +56,8 @@ static void vttm_balloon_pop(struct vttm_device *vdev)
 	list_del(&bo->link);
 	ttm_bo_reserve(&bo->tbo, false, false, NULL);
 	ttm_bo_unpin(&bo->tbo);
+	/* At once: without its pin nobody shall find it there, and try to evict it. */
+	ttm_resource_free(&bo->tbo, &bo->tbo.resource);
 	ttm_bo_unreserve(&bo->tbo);
 	drm_gem_object_put(&bo->tbo.base);
 }
@@ -93,10 +96,50 @@ static int vttm_balloon_push(struct vttm_device *vdev, u64 end)
 	return ret;
 }
 
-static void vttm_balloon_set_limit(struct vttm_device *vdev, u64 limit)
+/* Whether a register says something that the device can say: all ones is one that is gone. */
+static bool vttm_balloon_is_sane(struct vttm_device *vdev, u64 bytes)
 {
-	WRITE_ONCE(vdev->balloon.limit, limit);
-	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, limit);
+	return bytes <= vdev->vram_size && IS_ALIGNED(bytes, VTTM_VRAM_LIMIT_UNIT);
+}
+
+/* Takes back what is offered. */
+static int vttm_balloon_grow(struct vttm_device *vdev, u64 target)
+{
+	struct vttm_balloon *balloon = &vdev->balloon;
+	u64 limit;
+
+	/* The host may want it back by now, and the device refuses: what it says then, counts. */
+	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, target);
+	limit = vttm_read64(vdev, VTTM_REG_VRAM_LIMIT_LO);
+	if (!vttm_balloon_is_sane(vdev, limit) || limit <= balloon->limit)
+		return -EAGAIN;
+
+	while (balloon->limit < limit && !list_empty(&balloon->units)) {
+		vttm_balloon_pop(vdev);
+		WRITE_ONCE(balloon->limit, balloon->limit + VTTM_VRAM_LIMIT_UNIT);
+	}
+	return 1;
+}
+
+/* One step towards the target. 1: a step was made, 0: there is none to be made; or an error. */
+static int vttm_balloon_step(struct vttm_device *vdev)
+{
+	struct vttm_balloon *balloon = &vdev->balloon;
+	u64 target = vttm_read64(vdev, VTTM_REG_VRAM_TARGET_LO);
+	int ret;
+
+	if (READ_ONCE(vdev->dead) || !vttm_balloon_is_sane(vdev, target) ||
+	    target == balloon->limit)
+		return 0;
+	if (target > balloon->limit)
+		return vttm_balloon_grow(vdev, target);
+
+	ret = vttm_balloon_push(vdev, balloon->limit);
+	if (ret)
+		return ret;
+	WRITE_ONCE(balloon->limit, balloon->limit - VTTM_VRAM_LIMIT_UNIT);
+	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, balloon->limit);
+	return 1;
 }
 
 static void vttm_balloon_work(struct work_struct *work)
@@ -104,57 +147,63 @@ static void vttm_balloon_work(struct work_struct *work)
 	struct vttm_balloon *balloon = container_of(to_delayed_work(work), struct vttm_balloon,
 						    work);
 	struct vttm_device *vdev = container_of(balloon, struct vttm_device, balloon);
-	u64 limit = balloon->limit;
-	u64 target;
-	int idx, ret = 0;
+	unsigned long delay;
+	int idx, ret;
 
-	if (!drm_dev_enter(&vdev->drm, &idx))
+	/* Who unplugs the device waits for a step at most. */
+	do {
+		if (!drm_dev_enter(&vdev->drm, &idx))
+			return;
+		ret = vttm_balloon_step(vdev);
+		drm_dev_exit(idx);
+		cond_resched();
+	} while (ret > 0);
+
+	if (!ret)
 		return;
-
-	target = vttm_read64(vdev, VTTM_REG_VRAM_TARGET_LO);
-	if (target > limit) {
-		vttm_balloon_set_limit(vdev, target);
-		for (; limit < target; limit += VTTM_VRAM_LIMIT_UNIT)
-			vttm_balloon_pop(vdev);
-	}
-	for (; limit > target && !ret; limit -= VTTM_VRAM_LIMIT_UNIT) {
-		ret = vttm_balloon_push(vdev, limit);
-		if (ret)
-			break;
-	}
-	if (limit != balloon->limit)
-		vttm_balloon_set_limit(vdev, limit);
-	drm_dev_exit(idx);
-
-	if (ret) {
-		drm_dbg(&vdev->drm, "VRAM below %llu MiB is in use: %d\n", limit >> 20, ret);
-		queue_delayed_work(system_long_wq, &balloon->work, VTTM_BALLOON_RETRY);
-	}
+	drm_dbg(&vdev->drm, "VRAM below %llu MiB is in use: %d\n", balloon->limit >> 20, ret);
+	delay = READ_ONCE(balloon->retry);
+	WRITE_ONCE(balloon->retry, min(2 * delay, VTTM_BALLOON_RETRY_MAX));
+	queue_delayed_work(system_long_wq, &balloon->work, delay);
 }
 
 /* The target has changed, perhaps. For any context. */
 void vttm_balloon_notify(struct vttm_device *vdev)
 {
-	if (vdev->features & VTTM_FEATURE_VRAM_BALLOON)
-		mod_delayed_work(system_long_wq, &vdev->balloon.work, 0);
+	if (!(vdev->features & VTTM_FEATURE_VRAM_BALLOON))
+		return;
+	WRITE_ONCE(vdev->balloon.retry, VTTM_BALLOON_RETRY);
+	mod_delayed_work(system_long_wq, &vdev->balloon.work, 0);
 }
 
 static void vttm_balloon_fini(struct drm_device *drm, void *arg)
 {
 	struct vttm_device *vdev = arg;
 
-	disable_delayed_work_sync(&vdev->balloon.work);
 	while (!list_empty(&vdev->balloon.units))
 		vttm_balloon_pop(vdev);
 }
 
-/* Needs TTM's managers. */
+/* While the registers are still mapped, also when probing fails. */
+static void vttm_balloon_stop(void *arg)
+{
+	struct vttm_device *vdev = arg;
+
+	disable_delayed_work_sync(&vdev->balloon.work);
+}
+
+/* Needs TTM's managers and the registers. */
 int vttm_balloon_init(struct vttm_device *vdev)
 {
 	struct vttm_balloon *balloon = &vdev->balloon;
+	int ret;
 
 	INIT_LIST_HEAD(&balloon->units);
 	INIT_DELAYED_WORK(&balloon->work, vttm_balloon_work);
 	balloon->limit = vdev->vram_size;
-	return drmm_add_action_or_reset(&vdev->drm, vttm_balloon_fini, vdev);
+	balloon->retry = VTTM_BALLOON_RETRY;
+	ret = drmm_add_action_or_reset(&vdev->drm, vttm_balloon_fini, vdev);
+	if (ret)
+		return ret;
+	return devm_add_action_or_reset(vdev->drm.dev, vttm_balloon_stop, vdev);
 }

@@ -62,6 +62,7 @@ struct vttm_balloon {
 	struct delayed_work work;
 	struct list_head units; /* the lowest first */
 	u64 limit;              /* VRAM below it is ours; changed by the work only */
+	unsigned long retry;    /* jiffies to the next try */
 };
 
 struct vttm_device {

@@ -85,7 +85,8 @@ static int vttm_vram_alloc(struct ttm_resource_manager *man, struct ttm_buffer_o
 
 	mutex_lock(&vram->lock);
 	ret = gpu_buddy_alloc_blocks(&vram->buddy, begin, end, res->base.size, PAGE_SIZE,
-				     &res->blocks, 0);
+				     &res->blocks,
+				     place->fpfn || place->lpfn ? GPU_BUDDY_RANGE_ALLOCATION : 0);
 	mutex_unlock(&vram->lock);
 	if (ret) {
 		ttm_resource_fini(man, &res->base);

@@ -91,6 +91,7 @@ private:
     bool booting_ = false;
     bool settled_ = false;         // the first splat's report has been waited for
     std::optional<Problem> hang_;  // the agent has been silent for too long
+    bool hang_dumped_ = false;     // hang.txt is written
     bool qemu_hangs_ = false;      // its monitor does not answer
     bool stopped_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include <fstream>
 #include <thread>
+#include <utility>
 
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/machine/machine_impl.h"
@@ -85,7 +86,9 @@ void Machine::Impl::raise_splat(const Splat& first) {
     }
     settled_ = true;
     const Splat splat = console->splats()[index];  // a copy: the dump of a hang prints a panic
-    if (splat.kind == SplatKind::kLockup && domain_ && process_alive(pid)) dump_hang();
+    if (splat.kind == SplatKind::kLockup && domain_ && process_alive(pid) &&
+        !std::exchange(hang_dumped_, true))
+        dump_hang();
     Problem problem;
     problem.excerpt = join(splat.lines, 30);
     const std::string line(splat.line);

@@ -37,6 +37,8 @@ bool VramBalloon::write_limit(uint64_t val, uint64_t mask) {
         was = bus_.vram_limit();
         now = (was & ~mask) | (val & mask);
         if (!is_possible(now) || now > std::max(was, target_)) return false;
+        // What is given up is freed within this write: not any amount at once.
+        if (now < was && was - now > VTTM_VRAM_LIMIT_STEP) return false;
         bus_.set_vram_limit(now);
     }
     if (now < was) bus_.vram_given_up(now, was - now);

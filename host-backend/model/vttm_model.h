@@ -43,12 +43,12 @@ struct vttm_model_ops {
 	void (*irq)(void *opaque, unsigned vector);
 	/* Tells that VRAM [offset, offset + len) was written (dirty tracking). May be NULL. */
 	void (*vram_dirty)(void *opaque, uint64_t offset, uint64_t len);
-        /*
-         * The guest has given up VRAM [offset, offset + len): its content means nothing any more.
-         * May be NULL. Comes from within vttm_model_mmio_write().
-         */
-        void (*vram_given_up)(void *opaque, uint64_t offset, uint64_t len);
-        /*
+	/*
+	 * The guest has given up VRAM [offset, offset + len): its content means nothing any more.
+	 * May be NULL. Comes from within vttm_model_mmio_write().
+	 */
+	void (*vram_given_up)(void *opaque, uint64_t offset, uint64_t len);
+	/*
 	 * Appends @n records to the witness log. May be NULL. Thread-safe: both workers call it. The
 	 * records of a packet are handed over before the writeback of the next FENCE.
 	 */

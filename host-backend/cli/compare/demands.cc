@@ -27,12 +27,12 @@ public:
     void ratios(const Way& way, const char* what, double (*figure)(const MemoryRound&), double bound) {
         static const Way base{"copy", "copy"};
         demand(way, what, "", paired_ratio(c_.memory, way, base, figure), bound,
-               [](double is, double most) { return is > most; });
+               [](double is, double most) { return !(is <= most); });
     }
 
     void blocks(const Way& way, double bound) {
         demand(way, "the share of 2 MiB blocks left", " %", blocks_left(c_.wear, way), bound,
-               [](double is, double least) { return is < least; });
+               [](double is, double least) { return !(is >= least); });
     }
 
     std::vector<std::string> take() { return std::move(lines_); }

@@ -98,6 +98,29 @@ TEST_F(VramBalloonTest, NobodyTakesMoreBackThanIsOffered) {
     EXPECT_THAT(bus_.given_up(), ElementsAre(Pair(kKept - kUnit, 3 * kUnit))) << "once";
 }
 
+// What one write may free is bounded, whatever the size of VRAM.
+TEST_F(VramBalloonTest, NoWriteGivesUpMoreThanAStep) {
+    constexpr uint64_t kBig = VTTM_VRAM_LIMIT_STEP + 2 * kUnit;
+    FakeBus bus(kRamSize, kBig);
+    vttm_model_config config{};
+    config.api = VTTM_MODEL_API;
+    config.vram = bus.vram();
+    config.vram_size = kBig;
+    config.vram_visible = kUnit;
+    const vttm_model_ops ops = bus.ops();
+    const ModelPtr model(vttm_model_create(&config, &ops, &bus, nullptr, 0));
+    ASSERT_TRUE(model);
+    const auto keep_of_big = [&](uint64_t bytes) {
+        vttm_model_mmio_write(model.get(), VTTM_REG_VRAM_LIMIT_LO, bytes, 8);
+        return vttm_model_vram_limit(model.get());
+    };
+    EXPECT_EQ(keep_of_big(kUnit), kBig) << "a unit too much";
+    EXPECT_EQ(keep_of_big(2 * kUnit), 2 * kUnit);
+    EXPECT_EQ(keep_of_big(0), 0u);
+    EXPECT_THAT(bus.given_up(),
+                ElementsAre(Pair(2 * kUnit, uint64_t{VTTM_VRAM_LIMIT_STEP}), Pair(0, 2 * kUnit)));
+}
+
 // Who never gave anything up may give up less than was asked for, or more.
 TEST_F(VramBalloonTest, TheGuestDecidesHowMuch) {
     ask(kUnit);
