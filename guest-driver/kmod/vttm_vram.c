@@ -116,22 +116,31 @@ static void vttm_vram_free(struct ttm_resource_manager *man, struct ttm_resource
 	kfree(res);
 }
 
+static u64 vttm_vram_block_begin(struct gpu_buddy_block *block)
+{
+	return gpu_buddy_block_offset(block) >> PAGE_SHIFT;
+}
+
+static u64 vttm_vram_block_end(struct gpu_buddy_block *block)
+{
+	return (gpu_buddy_block_offset(block) + vttm_vram_block_size(block)) >> PAGE_SHIFT;
+}
+
+static u64 vttm_vram_place_end(const struct ttm_place *place)
+{
+	return place->lpfn ?: U64_MAX;
+}
+
 /* Whether freeing @base makes room at @place. */
 static bool vttm_vram_intersects(struct ttm_resource_manager *man, struct ttm_resource *base,
 				 const struct ttm_place *place, size_t size)
 {
 	struct gpu_buddy_block *block;
 
-	if (!place->fpfn && !place->lpfn)
-		return true;
-
-	list_for_each_entry(block, vttm_vram_blocks(base), link) {
-		u64 begin = gpu_buddy_block_offset(block) >> PAGE_SHIFT;
-		u64 end = begin + (vttm_vram_block_size(block) >> PAGE_SHIFT);
-
-		if (end > place->fpfn && (!place->lpfn || begin < place->lpfn))
+	list_for_each_entry(block, vttm_vram_blocks(base), link)
+		if (vttm_vram_block_end(block) > place->fpfn &&
+		    vttm_vram_block_begin(block) < vttm_vram_place_end(place))
 			return true;
-	}
 	return false;
 }
 
@@ -141,16 +150,10 @@ static bool vttm_vram_compatible(struct ttm_resource_manager *man, struct ttm_re
 {
 	struct gpu_buddy_block *block;
 
-	if (!place->fpfn && !place->lpfn)
-		return true;
-
-	list_for_each_entry(block, vttm_vram_blocks(base), link) {
-		u64 begin = gpu_buddy_block_offset(block) >> PAGE_SHIFT;
-		u64 end = begin + (vttm_vram_block_size(block) >> PAGE_SHIFT);
-
-		if (begin < place->fpfn || (place->lpfn && end > place->lpfn))
+	list_for_each_entry(block, vttm_vram_blocks(base), link)
+		if (vttm_vram_block_begin(block) < place->fpfn ||
+		    vttm_vram_block_end(block) > vttm_vram_place_end(place))
 			return false;
-	}
 	return true;
 }
 

@@ -171,9 +171,18 @@ void QtestFixture::StartCold(const VmOptions& options) {
 
 void QtestFixture::Start(const VmOptions& options) {
     StartCold(options);
+    BringUp();
+}
+
+void QtestFixture::BringUp() {
     gpu->MapBars();
     gpu->EnableMsix();
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) gpu->StartEngine(e);
+}
+
+void QtestFixture::SystemReset() {
+    vm->Qmp("system_reset");
+    vm->Event("RESET");
 }
 
 std::vector<uint8_t> QtestFixture::VramFile(uint64_t offset, size_t size) const {

@@ -97,6 +97,9 @@ protected:
     void Start(const VmOptions& options = {});
     /// Starts a machine and leaves the device as after power-on.
     void StartCold(const VmOptions& options = {});
+    /// What Start() does after StartCold(), and a driver after a reset.
+    void BringUp();
+    void SystemReset();
 
     std::vector<uint8_t> VramFile(uint64_t offset, size_t size) const;
     void SetVramFile(uint64_t offset, const std::vector<uint8_t>& bytes) const;

@@ -46,15 +46,6 @@ protected:
         vm->Qmp("query-status");
         return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start);
     }
-    void BringUp() {
-        gpu->MapBars();
-        gpu->EnableMsix();
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) gpu->StartEngine(e);
-    }
-    void SystemReset() {
-        vm->Qmp("system_reset");
-        vm->Event("RESET");
-    }
 };
 
 /// The steps of one round.

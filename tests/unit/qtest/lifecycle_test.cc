@@ -9,15 +9,6 @@ constexpr std::chrono::milliseconds kQuiet{150};
 
 class Lifecycle : public QtestFixture {
 protected:
-    void BringUp() {
-        gpu->MapBars();
-        gpu->EnableMsix();
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) gpu->StartEngine(e);
-    }
-    void SystemReset() {
-        vm->Qmp("system_reset");
-        vm->Event("RESET");
-    }
     /// Much work for both engines that is still under way when this returns.
     void KeepBusy() {
         gpu->Submit(VTTM_ENGINE_COPY,
