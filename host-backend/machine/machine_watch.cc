@@ -21,6 +21,16 @@ constexpr Millis kSettle{1500};
 constexpr Millis kTick{50};
 // How long a kernel that panics may take to print all blocked tasks.
 constexpr Millis kLastWords{10000};
+// What QEMU knows of a guest that stands still: the CPU, and whether the swap disk owes an answer (in
+// use) or has a request that nobody told it of (last_avail_idx behind the ring's idx).
+constexpr const char* kHangQuestions[] = {
+    "info status",
+    "info registers -a",
+    "info lapic",
+    "info irq",
+    "info blockstats",
+    "info virtio-queue-status /machine/peripheral/virtio-disk0/virtio-backend 0",
+    "info virtio-queue-element /machine/peripheral/virtio-disk0/virtio-backend 0"};
 
 std::string join(const std::vector<std::string>& lines, std::size_t limit) {
     std::string out;
@@ -188,7 +198,7 @@ bool Machine::Impl::dump_hang() {
     constexpr Millis kAnswer{3000};
     std::string dump;
     bool answers = true;
-    for (const char* command : {"info status", "info registers -a", "info lapic", "info irq"}) {
+    for (const char* command : kHangQuestions) {
         const auto text = answers ? domain_->hmp_within(command, kAnswer) : std::nullopt;
         answers = text.has_value();
         dump += fmt::format("== {}\n{}\n", command,

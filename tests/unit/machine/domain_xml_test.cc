@@ -46,6 +46,17 @@ TEST(DomainXml, HasWhatTheHostWitnessNeeds) {
     EXPECT_THAT(xml, HasSubstr("<memballoon model='virtio'/>"));
 }
 
+// One possible CPU would have TCG drop the guest's memory barriers (Litmus, in vm_test).
+TEST(DomainXml, OneCpuHasASecondSlotUnderTcgOnly) {
+    DomainSpec spec = sample();
+    EXPECT_THAT(domain_xml(spec), HasSubstr("<vcpu current='1'>2</vcpu>"));
+    spec.vcpus = 3;
+    EXPECT_THAT(domain_xml(spec), HasSubstr("<vcpu>3</vcpu>"));
+    spec.vcpus = 1;
+    spec.kvm = true;
+    EXPECT_THAT(domain_xml(spec), HasSubstr("<vcpu>1</vcpu>"));
+}
+
 TEST(DomainXml, WithoutDeviceAndSwapDisk) {
     DomainSpec spec = sample();
     spec.vram_file.clear();

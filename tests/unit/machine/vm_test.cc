@@ -168,6 +168,7 @@ TEST_F(VmTest, HungTaskIsAGuestHangWithItsStack) {
     EXPECT_NE(std::string(e.what()).find("blocked for more than"), std::string::npos) << e.what();
     const std::string dump = slurp(e.problem().where / "hang.txt");
     EXPECT_NE(dump.find("lkdtm_HUNG_TASK"), std::string::npos) << dump;
+    EXPECT_NE(dump.find("last_avail_idx"), std::string::npos) << dump;  // the swap disk's queue
     // The panic that the dump makes is not taken for the guest's own.
     EXPECT_THROW(m.agent().call("hello"), GuestHang);
     EXPECT_NO_THROW(m.stop());
