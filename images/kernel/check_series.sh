@@ -2,15 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles the patch series in all the ways in which it has to compile; prints the result as KTAP.
 #
-#     check_series.sh
+#     check_series.sh [SUITE...]      all suites, if none is named
 #
 #   patch     after each patch, in their order: the whole small kernel of config/series.config, with -Werror; and the patch
 #             applies without fuzz
 #   config    with the whole series: one setting at a time switched off, or debugging on
 #   sparse    what sparse says of the files that the series touches, and did not say before it
 #
-# `./vttm test series` runs it. It compiles a kernel dozens of times, so it is no part of `./vttm test`; a result without a failure is kept in
-# the cache, under the hash of all that it depends on. Style (checkpatch) is a host test, tests/unit/kernel.
+# `./vttm test series` runs it. It compiles a kernel dozens of times, so it is no part of `./vttm test`. What a suite without a failure
+# printed is kept in the cache, under the hash of all that it depends on: who was interrupted goes on with the next suite. Style (checkpatch) is a host test, tests/unit/kernel.
 set -eu
 VTTM_ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 . "$VTTM_ROOT/images/lib/common.sh"
@@ -65,16 +65,6 @@ try() {
     tail -c "+$((offset + 1))" "$log" | grep -E 'error|warning|ERROR|WARNING|undefined|without effect|FAILED|sparse:' |
         head -n 20 | sed 's/^/    # /' >>"$ktap"
     printf '    not ok %d %s\n' "$cases" "$name" >>"$ktap"
-}
-
-# suite NAME CMD: a suite whose cases CMD tries.
-suite() {
-    local before
-    before=$failed cases=0 suites=$((suites + 1))
-    printf '    KTAP version 1\n    # Subtest: %s\n' "$1" >>"$ktap"
-    "$2"
-    printf '    1..%d\n' "$cases" >>"$ktap"
-    [ "$failed" -eq "$before" ] && printf 'ok %d %s\n' "$suites" "$1" >>"$ktap" || printf 'not ok %d %s\n' "$suites" "$1" >>"$ktap"
 }
 
 compile() {
@@ -133,40 +123,57 @@ sparse_is_silent() {
     [ ! -s "$work/sparse-new" ]
 }
 
+# The suites: what needs the source without the series comes first in each.
+patch_suite() {
+    patches
+}
+
+config_suite() {
+    apply_series "$src"
+    configs
+}
+
 sparse_suite() {
+    vttm_step 'sparse before the series' "$log" sparse_says "$work/sparse-before" ||
+        vttm_die "$VTTM_EXIT_BUILD" "sparse cannot be run" "$log" "see the last lines there"
+    apply_series "$src"
     try 'says nothing new' sparse_is_silent
 }
 
-# check_all DIR: fills the cache's entry DIR with the file ktap; fails if a case did.
-check_all() {
-    work=$1 src=$1/linux suites=0 failed=0
+# check_suite DIR NAME: fills the cache's entry DIR with the file ktap; fails if a case did.
+check_suite() {
+    work=$1 src=$1/linux failed=0 cases=0
+    export KBUILD_BUILD_USER=vttm KBUILD_BUILD_HOST=vttm KBUILD_BUILD_TIMESTAMP='1970-01-01 00:00:00 UTC'
+    export CCACHE_DIR="$VTTM_CACHE_DIR/ccache" CCACHE_NOHASHDIR=true CCACHE_MAXSIZE="${CCACHE_MAXSIZE:-5G}"
     compiler=${CC:-gcc}
     ! command -v ccache >/dev/null || compiler="ccache $compiler"
-    printf 'KTAP version 1\n' >"$ktap"
+    printf '    KTAP version 1\n    # Subtest: %s\n' "$2" >"$ktap"
     mkdir "$src"
     vttm_step 'unpack the kernel source' "$log" unpack_deb "$src" "$package" ||
         vttm_die "$VTTM_EXIT_BUILD" "the kernel source cannot be unpacked" "$log" "delete $package and try again"
     mkdir "$src/build"
     write_fragments
-    vttm_step 'sparse before the series' "$log" sparse_says "$work/sparse-before" ||
-        vttm_die "$VTTM_EXIT_BUILD" "sparse cannot be run" "$log" "see the last lines there"
-    suite patch patches
-    suite config configs
-    suite sparse sparse_suite
-    printf '1..%d\n' "$suites" >>"$ktap"
+    "$2_suite"
+    printf '    1..%d\n' "$cases" >>"$ktap"
     rm -rf "$src"
     cp "$ktap" "$work/ktap"
     [ "$failed" -eq 0 ]
 }
 
-[ $# -eq 0 ] || vttm_die "$VTTM_EXIT_USAGE" "check_series.sh takes no argument: $1" "" "see its head"
+[ $# -gt 0 ] || set -- patch config sparse
+for suite; do
+    case $suite in
+    patch | config | sparse) ;;
+    *) vttm_die "$VTTM_EXIT_USAGE" "check_series.sh has no suite $suite" "" "it has patch, config and sparse" ;;
+    esac
+done
 check_tools
 command -v sparse >/dev/null || vttm_die "$VTTM_EXIT_PACKAGE" "sparse is missing" "" "run ./vttm setup, or install the package sparse"
 patch_dir=$VTTM_ROOT/guest-driver/patches
 source='' pin='' package=''
-log=$VTTM_LOG_DIR/series.log ktap=$VTTM_LOG_DIR/series.ktap
+log=$VTTM_LOG_DIR/series.log
 mkdir -p "$VTTM_LOG_DIR"
-rm -f "$ktap"
+rm -f "$VTTM_LOG_DIR"/series-*.ktap
 : >"$log"
 fetch_kernel
 key=$({
@@ -177,8 +184,17 @@ key=$({
     vttm_hash_files $(series) "$patch_dir/series" "$0" "$VTTM_ROOT/images/kernel/recipe.sh" \
         "$VTTM_ROOT/images/kernel/config/series.config"
 } | vttm_hash)
-status=0
-entry=$(cache_build kernel-check "$key" check_all) || status=$?
-[ "$status" -ne 0 ] || ktap=$entry/ktap
-[ ! -f "$ktap" ] || cat "$ktap"
-exit "$status"
+printf 'KTAP version 1\n'
+number=0 result=0
+for suite; do
+    number=$((number + 1)) status=0 ktap=$VTTM_LOG_DIR/series-$suite.ktap
+    entry=$(cache_build kernel-check "$key-$suite" check_suite "$suite") || status=$?
+    [ "$status" -ne 0 ] || ktap=$entry/ktap
+    # Without a plan the suite was not ended by its cases, but by what hindered it.
+    grep -q '^    1\.\.' "$ktap" 2>/dev/null || exit "$status"
+    cat "$ktap"
+    [ "$status" -eq 0 ] && printf 'ok %d %s\n' "$number" "$suite" || printf 'not ok %d %s\n' "$number" "$suite"
+    [ "$status" -eq 0 ] || result=$status
+done
+printf '1..%d\n' "$number"
+exit "$result"
