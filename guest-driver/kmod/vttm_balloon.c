@@ -2,9 +2,9 @@
 /*
  * VRAM that the host asks back (VTTM_REG_VRAM_TARGET).
  *
- * What is given up is held by pinned buffers of our own, a unit each, from the top of VRAM down: to
- * place one, TTM evicts what lies there. When what the evictions copy has left, nobody uses that part
- * of VRAM any more, and the device is told (VTTM_REG_VRAM_LIMIT).
+ * What is given up is held by pinned buffers of our own, a unit each, from the top of VRAM down:
+ * to place one, TTM evicts what lies there. When what the evictions copy has left, nobody uses that
+ * part of VRAM any more, and the device is told (VTTM_REG_VRAM_LIMIT).
  */
 #include <linux/slab.h>
 #include <linux/workqueue.h>

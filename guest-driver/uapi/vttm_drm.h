@@ -105,12 +105,12 @@ struct drm_vttm_vm_bind {
 };
 
 /*
- * SUBMIT: runs packets (vttm_packets.h; COPY, FILL, STAMP_* and NOP, all addresses in VTTM_SPACE_VM)
- * on one engine. Each buffer that the packets touch must be in @bos (bound in this file's VM): they
- * are made resident and locked in place until the job is done. The driver adds SET_VM and FENCE.
- * Jobs of one engine and file run in order; so do jobs that share a buffer, on whatever engine.
- * @syncobj_out (or 0) is signalled when done; an error of the job is the fence's error, which WAIT
- * returns. EACCES: privileged opcode or space. ENOMEM/ENOSPC: not all buffers fit.
+ * SUBMIT: runs packets (vttm_packets.h; COPY, FILL, STAMP_* and NOP, all addresses in
+ * VTTM_SPACE_VM) on one engine. Each buffer that the packets touch must be in @bos (bound in this
+ * file's VM): they are made resident and locked in place until the job is done. The driver adds
+ * SET_VM and FENCE. Jobs of one engine and file run in order; so do jobs that share a buffer, on
+ * whatever engine. @syncobj_out (or 0) is signalled when done; an error of the job is the fence's
+ * error, which WAIT returns. EACCES: privileged opcode or space. ENOMEM/ENOSPC: no room for all.
  */
 struct drm_vttm_submit {
 	__u64 packets;    /* user pointer to __u32[] */
@@ -124,9 +124,12 @@ struct drm_vttm_submit {
 	__u64 seqno;      /* out: for WAIT */
 };
 
-/* WAIT: until job @seqno of @engine (of this file) is done. ETIME: not within @timeout_ns. EIO: the job
- * failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset. @timeout_ns 0 only asks.
- * Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it returns 0. */
+/*
+ * WAIT: until job @seqno of @engine (of this file) is done. ETIME: not within @timeout_ns. EIO: the
+ * job failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset. @timeout_ns 0 only
+ * asks. Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it
+ * returns 0.
+ */
 struct drm_vttm_wait {
 	__u64 seqno;
 	__u32 engine;

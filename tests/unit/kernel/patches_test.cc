@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel series as a mailing list would get it: complete, numbered, signed, and clean for checkpatch.
+// What the kernel's own tools say of our kernel code: the series as a mailing list would get it, complete, numbered,
+// signed, and clean for checkpatch, as is vttm.ko.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <fmt/format.h>
@@ -48,18 +49,29 @@ struct Outcome {
     std::string output;
 };
 
-// What checkpatch says of a patch. By standard input: it takes a file that git knows for a source file. New files
-// lie below folders that MAINTAINERS names.
-Outcome checkpatch(const fs::path& patch) {
+// What checkpatch says, with `arguments`, of what `file` holds.
+Outcome checkpatch(const std::string& arguments, const fs::path& file) {
     // The kernel's entry in the cache keeps linux/scripts.
     const auto kernel = cli::load_manifest(from_environment("VTTM_VM")).kernel.parent_path();
     Outcome outcome{};
     cli::SubprocessRequest request;
-    request.argv = {"sh", "-c", R"(exec perl "$1" --no-tree --strict --terse --no-summary --ignore FILE_PATH_CHANGES - <"$2")",
-                    "checkpatch", (kernel / "linux/scripts/checkpatch.pl").string(), patch.string()};
+    request.argv = {"sh", "-c",
+                    fmt::format(R"(exec perl "$1" --no-tree --strict --terse --no-summary {} <"$2")", arguments),
+                    "checkpatch", (kernel / "linux/scripts/checkpatch.pl").string(), file.string()};
     request.on_line = [&](std::string_view line) { outcome.output.append(line).append("\n"); };
     outcome.status = cli::run_subprocess(request).status;
     return outcome;
+}
+
+// By standard input: checkpatch takes a file that git knows for a source file. New files lie below folders that
+// MAINTAINERS names.
+Outcome check_patch(const fs::path& patch) { return checkpatch("--ignore FILE_PATH_CHANGES -", patch); }
+
+// User space has no BIT().
+Outcome check_source(const fs::path& file) {
+    return checkpatch(fmt::format("{} -f '{}'", file.parent_path().filename() == "uapi" ? "--ignore BIT_MACRO" : "",
+                                  file.string()),
+                      file);
 }
 
 TEST(Series, NamesEachPatchOnceInTheirOrder) {
@@ -87,7 +99,7 @@ TEST_P(Patch, IsNumberedSignedAndExplained) {
 }
 
 TEST_P(Patch, IsCleanForCheckpatch) {
-    const Outcome outcome = checkpatch(folder() / GetParam());
+    const Outcome outcome = check_patch(folder() / GetParam());
     EXPECT_EQ(outcome.status, 0);
     EXPECT_EQ(outcome.output, "");
 }
@@ -103,9 +115,30 @@ TEST(Checkpatch, FindsAPlantedFault) {
     text.insert(text.find('\n', added + 1), "   ");
     const fs::path file = fs::path(::testing::TempDir()) / "planted.patch";
     std::ofstream(file) << text;
-    const Outcome outcome = checkpatch(file);
+    const Outcome outcome = check_patch(file);
     EXPECT_NE(outcome.status, 0);
     EXPECT_THAT(outcome.output, HasSubstr("trailing whitespace"));
+}
+
+TEST(Module, IsCleanForCheckpatch) {
+    unsigned files = 0;
+    for (const char* part : {"guest-driver/kmod", "guest-driver/uapi"})
+        for (const auto& entry : fs::directory_iterator(from_environment("VTTM_SOURCE_ROOT") / part)) {
+            if (entry.path().extension() != ".c" && entry.path().extension() != ".h") continue;
+            ++files;
+            const Outcome outcome = check_source(entry.path());
+            EXPECT_EQ(outcome.status, 0);
+            EXPECT_EQ(outcome.output, "");
+        }
+    EXPECT_GT(files, 10u);
+}
+
+TEST(Module, APlantedFaultIsFound) {
+    const fs::path file = fs::path(::testing::TempDir()) / "planted.c";
+    std::ofstream(file) << "// SPDX-License-Identifier: GPL-2.0\nint f(void)\n{\n    return 0;\n}\n";
+    const Outcome outcome = check_source(file);
+    EXPECT_NE(outcome.status, 0);
+    EXPECT_THAT(outcome.output, HasSubstr("no spaces at the start of a line"));
 }
 
 }  // namespace
