@@ -21,7 +21,6 @@
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "hw/pci/msix.h"
-#include "hw/pci/pcie.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
 #include "migration/blocker.h"
@@ -96,6 +95,9 @@ static void vttm_irq_deliver(void *opaque)
     VttmState *s = opaque;
     uint32_t pending = qatomic_xchg(&s->irq_pending, 0);
 
+    if (s->asleep) {
+        return; /* a new VRAM target: the driver asks for it after the reset */
+    }
     trace_vttm_irq_deliver(pending);
     while (pending) {
         unsigned vector = ctz32(pending);
@@ -130,10 +132,12 @@ static void vttm_reset_hold(Object *obj, ResetType type)
 {
     VttmState *s = VTTM(obj);
 
+    trace_vttm_reset();
     vttm_model_reset(s->model);
     /* Workers are quiet now: what they raised before belongs to the past */
     qemu_bh_cancel(s->irq_bh);
     qatomic_set(&s->irq_pending, 0);
+    vttm_power_reset(s);
 }
 
 /* Realize and its inverse */
@@ -250,6 +254,7 @@ static void vttm_exit(PCIDevice *pdev)
         s->vram_ptr = NULL;
     }
     s->paused = false;
+    s->asleep = false;
     msix_uninit_exclusive_bar(pdev);
     vttm_witness_close(&s->witness);
     migrate_del_blocker(&s->migration_blocker);
@@ -314,14 +319,9 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
 
 static void vttm_realize(PCIDevice *pdev, Error **errp)
 {
-    if (pci_bus_is_express(pci_get_bus(pdev))) {
-        int ret = pcie_endpoint_cap_init(pdev, 0);
+    VttmState *s = VTTM(pdev);
 
-        assert(ret > 0);
-    } else {
-        pdev->cap_present &= ~QEMU_PCI_CAP_EXPRESS;
-    }
-    if (!vttm_try_realize(VTTM(pdev), errp)) {
+    if (!vttm_power_init(s, errp) || !vttm_try_realize(s, errp)) {
         vttm_exit(pdev);
     }
 }
@@ -420,6 +420,7 @@ static void vttm_class_init(ObjectClass *klass, void *data)
 
     pc->realize = vttm_realize;
     pc->exit = vttm_exit;
+    pc->config_write = vttm_config_write;
     pc->vendor_id = VTTM_PCI_VENDOR_ID;
     pc->device_id = VTTM_PCI_DEVICE_ID;
     pc->revision = VTTM_PCI_REVISION;

@@ -50,6 +50,8 @@ struct VttmState {
 
     vttm_model *model;
     bool paused;
+    bool asleep; /* D3hot: the model is paused once more */
+    uint8_t af_cap; /* offset of Advanced Features; 0 on PCI Express */
 
     /* Bitmap of MSI-X vectors to fire; set on any thread, taken by irq_bh */
     uint32_t irq_pending;
@@ -68,6 +70,11 @@ void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len);
 void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len);
 void vttm_thread_enter(void *opaque);
 void vttm_thread_exit(void *opaque);
+
+/* power.c */
+bool vttm_power_init(VttmState *s, Error **errp);
+void vttm_power_reset(VttmState *s);
+void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
 
 /* witness.c */
 void vttm_witness_init(VttmWitness *w);

@@ -12,7 +12,6 @@ constexpr unsigned kCommand = 0x04;
 constexpr unsigned kBar0 = 0x10;
 constexpr uint32_t kCommandMemory = 1u << 1;
 constexpr uint32_t kCommandMaster = 1u << 2;
-constexpr unsigned kCapMsix = 0x11;
 constexpr uint32_t kMsixEnable = 1u << 31;
 constexpr uint64_t kMsixEntrySize = 16;
 
@@ -75,6 +74,14 @@ void Gpu::SetBusMaster(bool on) {
     vm_.SetConfig32(kSlot, kCommand, kCommandMemory | (on ? kCommandMaster : 0));
 }
 
+unsigned Gpu::Capability(unsigned id) {
+    unsigned cap = vm_.Config32(kSlot, 0x34) & 0xfc;
+    while (cap && (vm_.Config32(kSlot, cap) & 0xff) != id) {
+        cap = (vm_.Config32(kSlot, cap) >> 8) & 0xfc;
+    }
+    return cap;
+}
+
 void Gpu::EnableMsix() {
     for (uint32_t v = 0; v < VTTM_NUM_VECTORS; v++) {
         const uint64_t entry = kMsixBase + v * kMsixEntrySize;
@@ -83,10 +90,7 @@ void Gpu::EnableMsix() {
         vm_.Write32(entry + 8, kMessageData + v);
         vm_.Write32(entry + 12, 0);
     }
-    unsigned cap = vm_.Config32(kSlot, 0x34) & 0xfc;
-    while (cap && (vm_.Config32(kSlot, cap) & 0xff) != kCapMsix) {
-        cap = (vm_.Config32(kSlot, cap) >> 8) & 0xfc;
-    }
+    const unsigned cap = Capability(kCapMsix);
     if (!cap) throw QemuError("no MSI-X capability");
     vm_.SetConfig32(kSlot, cap, kMsixEnable);
 }
@@ -96,10 +100,7 @@ void Gpu::MaskVector(unsigned vector, bool masked) {
 }
 
 bool Gpu::VectorPending(unsigned vector) {
-    unsigned cap = vm_.Config32(kSlot, 0x34) & 0xfc;
-    while ((vm_.Config32(kSlot, cap) & 0xff) != kCapMsix) {
-        cap = (vm_.Config32(kSlot, cap) >> 8) & 0xfc;
-    }
+    const unsigned cap = Capability(kCapMsix);
     const uint64_t pba = kMsixBase + (vm_.Config32(kSlot, cap + 8) & ~7u);
     return vm_.Read64(pba) >> vector & 1;
 }
@@ -178,6 +179,15 @@ void QtestFixture::BringUp() {
     gpu->MapBars();
     gpu->EnableMsix();
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) gpu->StartEngine(e);
+}
+
+void QtestFixture::KeepBusy() {
+    gpu->Submit(VTTM_ENGINE_COPY,
+                std::vector<Packet>(20, Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 1)));
+    gpu->Submit(VTTM_ENGINE_STAMP,
+                std::vector<Packet>(
+                    20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
+                                   {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
 }
 
 void QtestFixture::SystemReset() {

@@ -33,6 +33,12 @@ inline constexpr uint64_t kTables = 0x1a0000;   // page tables of VM 1
 inline constexpr uint64_t kResult = 0x1b0000;   // STAMP_VERIFY
 inline constexpr uint64_t kData = 0x200000;     // free for the test
 inline constexpr uint32_t kRingSize = 0x1000;
+// Capabilities in configuration space.
+inline constexpr unsigned kCapPower = 0x01;
+inline constexpr unsigned kCapExpress = 0x10;
+inline constexpr unsigned kCapMsix = 0x11;
+inline constexpr unsigned kCapAdvanced = 0x13;
+
 inline constexpr uint32_t kMessageData = 0x4d534900;  // plus the vector
 
 using Packet = std::vector<uint32_t>;
@@ -55,6 +61,8 @@ public:
     /// Places the BARs, switches memory and bus mastering on.
     void MapBars();
     void SetBusMaster(bool on);
+    /// Where the capability of this id is in configuration space; 0: there is none.
+    unsigned Capability(unsigned id);
     /// Programs and switches on MSI-X: vector v writes kMessageData + v to kMessage + 16 * v.
     void EnableMsix();
     void MaskVector(unsigned vector, bool masked);
@@ -100,6 +108,8 @@ protected:
     /// What Start() does after StartCold(), and a driver after a reset.
     void BringUp();
     void SystemReset();
+    /// Much work for both engines that is still under way when this returns.
+    void KeepBusy();
 
     std::vector<uint8_t> VramFile(uint64_t offset, size_t size) const;
     void SetVramFile(uint64_t offset, const std::vector<uint8_t>& bytes) const;

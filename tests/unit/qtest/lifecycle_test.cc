@@ -7,18 +7,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kQuiet{150};
 
-class Lifecycle : public QtestFixture {
-protected:
-    /// Much work for both engines that is still under way when this returns.
-    void KeepBusy() {
-        gpu->Submit(VTTM_ENGINE_COPY,
-                    std::vector<Packet>(20, Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 1)));
-        gpu->Submit(VTTM_ENGINE_STAMP,
-                    std::vector<Packet>(
-                        20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
-                                       {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
-    }
-};
+class Lifecycle : public QtestFixture {};
 
 TEST_F(Lifecycle, SystemResetForgetsAllButVram) {
     Start();

@@ -22,17 +22,7 @@ protected:
         return ~mask + 1;
     }
     uint32_t BarFlags(unsigned bar) { return vm->Config32(kSlot, 0x10 + 4 * bar) & 0xf; }
-    unsigned Capability(unsigned id) {
-        unsigned cap = vm->Config32(kSlot, 0x34) & 0xfc;
-        while (cap && (vm->Config32(kSlot, cap) & 0xff) != id) {
-            cap = (vm->Config32(kSlot, cap) >> 8) & 0xfc;
-        }
-        return cap;
-    }
 };
-
-constexpr unsigned kCapMsix = 0x11;
-constexpr unsigned kCapExpress = 0x10;
 
 TEST_F(Pci, Identity) {
     StartCold();
@@ -53,17 +43,17 @@ TEST_F(Pci, Bars) {
 
 TEST_F(Pci, CapabilitiesOnExpressBus) {
     StartCold();
-    const unsigned msix = Capability(kCapMsix);
+    const unsigned msix = gpu->Capability(kCapMsix);
     ASSERT_NE(msix, 0u);
     EXPECT_EQ((vm->Config32(kSlot, msix) >> 16 & 0x7ff) + 1,
               static_cast<uint32_t>(VTTM_NUM_VECTORS));
     EXPECT_EQ(vm->Config32(kSlot, msix + 4) & 7, static_cast<uint32_t>(VTTM_BAR_MSIX));
-    EXPECT_NE(Capability(kCapExpress), 0u);
+    EXPECT_NE(gpu->Capability(kCapExpress), 0u);
 }
 
 TEST_F(Pci, ConventionalBus) {
     Start({.machine = "pc"});
-    EXPECT_EQ(Capability(kCapExpress), 0u);
+    EXPECT_EQ(gpu->Capability(kCapExpress), 0u);
     EXPECT_EQ(gpu->Reg(VTTM_REG_MAGIC), VTTM_MAGIC);
 }
 
