@@ -176,6 +176,32 @@ void vttm_balloon_notify(struct vttm_device *vdev)
 	mod_delayed_work(system_long_wq, &vdev->balloon.work, 0);
 }
 
+/* Takes no more steps: what is under way has ended. Its evictions need the engines. */
+void vttm_balloon_park(struct vttm_device *vdev)
+{
+	disable_delayed_work_sync(&vdev->balloon.work);
+}
+
+/* A reset has made VRAM_LIMIT all of VRAM again: what was given up stays given up. */
+void vttm_balloon_restore(struct vttm_device *vdev)
+{
+	u64 limit = vdev->vram_size;
+
+	if (!(vdev->features & VTTM_FEATURE_VRAM_BALLOON))
+		return;
+	while (limit > vdev->balloon.limit) {
+		limit -= min(limit - vdev->balloon.limit, (u64)VTTM_VRAM_LIMIT_STEP);
+		vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, limit);
+	}
+}
+
+void vttm_balloon_unpark(struct vttm_device *vdev)
+{
+	enable_delayed_work(&vdev->balloon.work);
+	/* What the host asked for meanwhile. */
+	vttm_balloon_notify(vdev);
+}
+
 static void vttm_balloon_fini(struct drm_device *drm, void *arg)
 {
 	struct vttm_device *vdev = arg;

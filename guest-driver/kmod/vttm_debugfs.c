@@ -208,13 +208,8 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	struct vttm_device *vdev = m->private;
 	struct vttm_stats *stats = &vdev->stats;
 	u32 faults = 0, stale = 0;
-	int idx;
 
-	if (drm_dev_enter(&vdev->drm, &idx)) {
-		faults = vttm_read(vdev, VTTM_REG_FAULT_COUNT);
-		stale = vttm_read(vdev, VTTM_REG_STALE_COUNT);
-		drm_dev_exit(idx);
-	}
+	vttm_hw_counts(vdev, &faults, &stale);
 
 	vttm_show_counter(m, "buffers", &stats->buffers);
 	vttm_show_counter(m, "buffer_bytes", &stats->buffer_bytes);
@@ -236,6 +231,8 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	vttm_show_counter(m, "jobs", &stats->jobs);
 	vttm_show_counter(m, "job_errors", &stats->job_errors);
 	vttm_show_counter(m, "resets", &stats->resets);
+	vttm_show_counter(m, "function_resets", &stats->function_resets);
+	vttm_show_counter(m, "sleeps", &stats->sleeps);
 	return 0;
 }
 
@@ -261,13 +258,13 @@ static int vttm_counters_show(struct seq_file *m, void *unused)
 	unsigned int e, i;
 	int idx;
 
-	if (!(vdev->features & VTTM_FEATURE_COUNTERS) || !drm_dev_enter(&vdev->drm, &idx))
+	if (!(vdev->features & VTTM_FEATURE_COUNTERS) || !vttm_hw_enter(vdev, &idx))
 		return 0;
 	for (e = 0; e < VTTM_NUM_ENGINES; e++)
 		for (i = 0; i < VTTM_NUM_COUNTERS; i++)
 			seq_printf(m, "%u %s %llu\n", e, names[i],
 				   vttm_read64(vdev, VTTM_COUNTER_BASE(e) + i * 8));
-	drm_dev_exit(idx);
+	vttm_hw_exit(vdev, idx);
 	return 0;
 }
 

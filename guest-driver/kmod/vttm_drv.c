@@ -3,6 +3,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pm.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_gem.h>
@@ -14,14 +15,13 @@
 #include "vttm_vm.h"
 
 /* Fails for a device that is gone. */
-static int vttm_get_register(struct vttm_device *vdev, u32 reg, u64 *value)
+static int vttm_get_counts(struct vttm_device *vdev, u32 param, u64 *value)
 {
-	int idx;
+	u32 faults, stale;
 
-	if (!drm_dev_enter(&vdev->drm, &idx))
+	if (!vttm_hw_counts(vdev, &faults, &stale))
 		return -ENODEV;
-	*value = vttm_read(vdev, reg);
-	drm_dev_exit(idx);
+	*value = param == VTTM_PARAM_FAULT_COUNT ? faults : stale;
 	return 0;
 }
 
@@ -50,9 +50,8 @@ static int vttm_get_param_ioctl(struct drm_device *drm, void *data, struct drm_f
 		args->value = VTTM_NUM_ENGINES;
 		return 0;
 	case VTTM_PARAM_FAULT_COUNT:
-		return vttm_get_register(vdev, VTTM_REG_FAULT_COUNT, &args->value);
 	case VTTM_PARAM_STALE_COUNT:
-		return vttm_get_register(vdev, VTTM_REG_STALE_COUNT, &args->value);
+		return vttm_get_counts(vdev, args->param, &args->value);
 	default:
 		return -EINVAL;
 	}
@@ -136,15 +135,15 @@ static void vttm_device_fini(struct drm_device *drm, void *arg)
 	drm_WARN_ON(drm, atomic64_read(&vdev->stats.leaves_64k));
 	drm_WARN_ON(drm, atomic64_read(&vdev->stats.leaves_2m));
 	xa_destroy(&vdev->bos);
-	ida_destroy(&vdev->vm_ids);
-	mutex_destroy(&vdev->tlb_lock);
+	xa_destroy(&vdev->vms);
+	mutex_destroy(&vdev->hw_lock);
 }
 
 static int vttm_device_init(struct vttm_device *vdev)
 {
-	mutex_init(&vdev->tlb_lock);
+	mutex_init(&vdev->hw_lock);
 	init_rwsem(&vdev->validate_lock);
-	ida_init(&vdev->vm_ids);
+	xa_init_flags(&vdev->vms, XA_FLAGS_ALLOC);
 	xa_init_flags(&vdev->bos, XA_FLAGS_ALLOC1);
 	return drmm_add_action_or_reset(&vdev->drm, vttm_device_fini, vdev);
 }
@@ -242,6 +241,8 @@ static struct pci_driver vttm_pci_driver = {
 	.probe = vttm_probe,
 	.remove = vttm_stop,
 	.shutdown = vttm_stop,
+	.err_handler = &vttm_err_handlers,
+	.driver.pm = pm_sleep_ptr(&vttm_pm_ops),
 };
 module_pci_driver(vttm_pci_driver);
 

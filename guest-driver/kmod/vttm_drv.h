@@ -7,7 +7,7 @@
  *   vttm_vm.lock                address space: mappings tree and page-table tree; allocates
  *   BO reservation              placement, tt, list of mappings and their PTEs, madvise state
  *   vttm_queue.lock             order of a file's jobs on one engine
- *   vttm_device.tlb_lock        TLB invalidation registers
+ *   vttm_device.hw_lock         registers that many use, and whether they may be used
  *   vttm_vm.pt_lock             leaves and what leads to them
  *   vttm_engine.lock            ring's list of pending fences; taken in hard interrupts
  * Reclaim (the shrinker) enters with a trylocked reservation: nothing below the reservation
@@ -33,6 +33,8 @@
 #include "vttm_regs.h"
 #include "vttm_ring.h"
 
+struct dev_pm_ops;
+struct pci_error_handlers;
 struct seq_file;
 struct shrinker;
 struct vttm_fault_record;
@@ -55,6 +57,8 @@ struct vttm_stats {
 	atomic64_t jobs;
 	atomic64_t job_errors;
 	atomic64_t resets;
+	atomic64_t function_resets;
+	atomic64_t sleeps;
 };
 
 /* See vttm_balloon.c. */
@@ -84,15 +88,24 @@ struct vttm_device {
 	struct drm_sched_entity migrate_entity;
 	struct mutex migrate_lock; /* order of jobs of migrate_entity */
 
-	struct mutex tlb_lock; /* registers of TLB invalidation, tlb_issued */
-	u32 tlb_issued;        /* value that TLB_INV_DONE will reach */
+	/*
+	 * Registers of TLB invalidation and of VMs, and what follows. @parked: the device is being
+	 * reset or sleeps; it knows no VM and has no translation. See vttm_power.c.
+	 */
+	struct mutex hw_lock;
+	bool parked;
+	u32 tlb_issued;    /* value that TLB_INV_DONE will reach */
+	u32 past_faults;   /* FAULT_COUNT and STALE_COUNT, summed up over resets */
+	u32 past_stale;
+	struct xarray vms; /* struct vttm_vm, by id */
+	u32 irq_enable;    /* VTTM_IRQ_* */
 
 	struct vttm_fault_record *faults; /* the fault ring; NULL: the device has none */
+	dma_addr_t faults_dma;
 	u32 fault_get;                    /* records read */
 	u32 fault_lost;                   /* FAULT_RING_LOST when last looked at */
 	bool unsafe_skip_invalidation;    /* tests only: leave out every TLB invalidation */
 
-	struct ida vm_ids;
 	struct xarray bos; /* all buffers, for debugfs */
 	struct rw_semaphore validate_lock;
 
@@ -151,18 +164,30 @@ static inline void vttm_write64(struct vttm_device *vdev, u32 reg, u64 val)
 
 /* vttm_hw.c */
 int vttm_hw_init(struct vttm_device *vdev);
+int vttm_hw_start(struct vttm_device *vdev);
 int vttm_hw_reset(struct vttm_device *vdev);
 int vttm_hw_irq_init(struct vttm_device *vdev);
+bool vttm_hw_enter(struct vttm_device *vdev, int *idx);
+void vttm_hw_exit(struct vttm_device *vdev, int idx);
+bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale);
 void vttm_hw_kill(struct vttm_device *vdev, const char *why);
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages);
 
 /* vttm_fault.c */
 int vttm_fault_init(struct vttm_device *vdev);
+void vttm_fault_start(struct vttm_device *vdev);
 void vttm_fault_process(struct vttm_device *vdev);
 int vttm_faults_show(struct seq_file *m, void *unused);
 
+/* vttm_power.c */
+extern const struct pci_error_handlers vttm_err_handlers;
+extern const struct dev_pm_ops vttm_pm_ops;
+
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);
+void vttm_sched_park(struct vttm_device *vdev);
+void vttm_sched_unpark(struct vttm_device *vdev);
+bool vttm_sched_wait(struct vttm_device *vdev);
 void vttm_sched_quiesce(struct vttm_device *vdev);
 int vttm_queue_init(struct vttm_device *vdev, struct vttm_queue *queue, unsigned int engine);
 void vttm_queue_fini(struct vttm_queue *queue);
@@ -190,6 +215,9 @@ int vttm_gtt_init(struct vttm_device *vdev);
 /* vttm_balloon.c */
 int vttm_balloon_init(struct vttm_device *vdev);
 void vttm_balloon_notify(struct vttm_device *vdev);
+void vttm_balloon_park(struct vttm_device *vdev);
+void vttm_balloon_restore(struct vttm_device *vdev);
+void vttm_balloon_unpark(struct vttm_device *vdev);
 
 /* vttm_shrinker.c */
 int vttm_shrinker_init(struct vttm_device *vdev);

@@ -46,20 +46,27 @@ static void vttm_fault_print(struct vttm_device *vdev, u32 info, u64 addr)
 			    info & VTTM_FAULT_INFO_WRITE ? "write" : "read", addr);
 }
 
-/* The device has just been reset. Without memory for the ring the registers have to do. */
-int vttm_fault_init(struct vttm_device *vdev)
+/* The device has just been reset. Records of before are forgotten. */
+void vttm_fault_start(struct vttm_device *vdev)
 {
-	dma_addr_t dma;
-
-	if (!(vdev->features & VTTM_FEATURE_FAULT_RING))
-		return 0;
-	vdev->faults = dmam_alloc_coherent(vdev->drm.dev, VTTM_FAULT_RING_MIN_SIZE, &dma,
-					   GFP_KERNEL);
 	if (!vdev->faults)
-		return -ENOMEM;
-	vttm_write64(vdev, VTTM_REG_FAULT_RING_BASE_LO, dma);
+		return;
+	WRITE_ONCE(vdev->fault_get, 0);
+	vdev->fault_lost = 0;
+	vttm_write64(vdev, VTTM_REG_FAULT_RING_BASE_LO, vdev->faults_dma);
 	vttm_write(vdev, VTTM_REG_FAULT_RING_SIZE, VTTM_FAULT_RING_MIN_SIZE);
 	vttm_write(vdev, VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
+}
+
+int vttm_fault_init(struct vttm_device *vdev)
+{
+	if (!(vdev->features & VTTM_FEATURE_FAULT_RING))
+		return 0;
+	vdev->faults = dmam_alloc_coherent(vdev->drm.dev, VTTM_FAULT_RING_MIN_SIZE,
+					   &vdev->faults_dma, GFP_KERNEL);
+	if (!vdev->faults)
+		return -ENOMEM;
+	vttm_fault_start(vdev);
 	return 0;
 }
 
@@ -124,12 +131,13 @@ static bool vttm_fault_copy(struct vttm_device *vdev, u32 n, struct vttm_fault_r
 int vttm_faults_show(struct seq_file *m, void *unused)
 {
 	struct vttm_device *vdev = m->private;
-	u32 get = READ_ONCE(vdev->fault_get);
-	u32 n = get - min(get, VTTM_FAULT_RECORDS);
+	u32 get, n;
 	int idx;
 
-	if (!vdev->faults || !drm_dev_enter(&vdev->drm, &idx))
+	if (!vdev->faults || !vttm_hw_enter(vdev, &idx))
 		return 0;
+	get = READ_ONCE(vdev->fault_get);
+	n = get - min(get, VTTM_FAULT_RECORDS);
 	for (; n != get; n++) {
 		struct vttm_fault_record rec;
 		u32 info;
@@ -144,6 +152,6 @@ int vttm_faults_show(struct seq_file *m, void *unused)
 			   le64_to_cpu((__force __le64)rec.addr), VTTM_FAULT_INFO_REASON(info),
 			   le64_to_cpu((__force __le64)rec.last_fence));
 	}
-	drm_dev_exit(idx);
+	vttm_hw_exit(vdev, idx);
 	return 0;
 }

@@ -13,16 +13,24 @@
 /* The device finishes the chunk that an engine is at before it reports an invalidation. */
 #define VTTM_TLB_TIMEOUT_US 5000000
 
+static int vttm_hw_check_magic(struct vttm_device *vdev)
+{
+	u32 magic = vttm_read(vdev, VTTM_REG_MAGIC);
+
+	if (magic == VTTM_MAGIC)
+		return 0;
+	dev_err(vdev->drm.dev, "not a vttm device: magic 0x%08x, expected 0x%08x\n", magic,
+		VTTM_MAGIC);
+	return -ENODEV;
+}
+
 static int vttm_hw_identify(struct vttm_device *vdev)
 {
 	struct device *dev = vdev->drm.dev;
-	u32 magic = vttm_read(vdev, VTTM_REG_MAGIC);
+	int ret = vttm_hw_check_magic(vdev);
 
-	if (magic != VTTM_MAGIC) {
-		dev_err(dev, "not a vttm device: magic 0x%08x, expected 0x%08x\n", magic,
-			VTTM_MAGIC);
-		return -ENODEV;
-	}
+	if (ret)
+		return ret;
 
 	vdev->abi = vttm_read(vdev, VTTM_REG_ABI);
 	if (vdev->abi >> 16 != VTTM_ABI_MAJOR) {
@@ -62,12 +70,12 @@ int vttm_hw_reset(struct vttm_device *vdev)
 	return ret;
 }
 
-/* Checks that this is a device we know and brings it to its state after power-on. */
-int vttm_hw_init(struct vttm_device *vdev)
+/* Brings the device, if it is there, to its state after power-on. */
+int vttm_hw_start(struct vttm_device *vdev)
 {
 	int ret;
 
-	ret = vttm_hw_identify(vdev);
+	ret = vttm_hw_check_magic(vdev);
 	if (ret)
 		return ret;
 	ret = vttm_hw_reset(vdev);
@@ -75,6 +83,14 @@ int vttm_hw_init(struct vttm_device *vdev)
 		return ret;
 	vdev->tlb_issued = vttm_read(vdev, VTTM_REG_TLB_INV_DONE);
 	return 0;
+}
+
+/* Checks that this is a device we know, and starts it. */
+int vttm_hw_init(struct vttm_device *vdev)
+{
+	int ret = vttm_hw_identify(vdev);
+
+	return ret ?: vttm_hw_start(vdev);
 }
 
 /*
@@ -90,6 +106,46 @@ void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 }
 
 /*
+ * Before registers are touched that the whole driver uses: false while there is no device to touch,
+ * be it for ever or for now. Else behind it the device is neither reset nor put to sleep, nor pulled
+ * out in good order, until vttm_hw_exit().
+ */
+bool vttm_hw_enter(struct vttm_device *vdev, int *idx)
+{
+	if (!drm_dev_enter(&vdev->drm, idx))
+		return false;
+	mutex_lock(&vdev->hw_lock);
+	if (!vdev->parked)
+		return true;
+	vttm_hw_exit(vdev, *idx);
+	return false;
+}
+
+void vttm_hw_exit(struct vttm_device *vdev, int idx)
+{
+	mutex_unlock(&vdev->hw_lock);
+	drm_dev_exit(idx);
+}
+
+/* Faults and uses of stale translations since the driver has the device. false: it is gone. */
+bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale)
+{
+	int idx;
+
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return false;
+	mutex_lock(&vdev->hw_lock);
+	*faults = vdev->past_faults;
+	*stale = vdev->past_stale;
+	if (!vdev->parked) {
+		*faults += vttm_read(vdev, VTTM_REG_FAULT_COUNT);
+		*stale += vttm_read(vdev, VTTM_REG_STALE_COUNT);
+	}
+	vttm_hw_exit(vdev, idx);
+	return true;
+}
+
+/*
  * Drops translations and returns when no engine uses them any more. @cmd is a VTTM_TLB_INV_CMD();
  * @va and @pages count for VTTM_TLB_INV_RANGE. When the device fails to do it, it is killed, and
  * so even then the memory behind the translations may be freed.
@@ -102,10 +158,12 @@ int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 	/* A planted fault, for tests: see vttm_debugfs.c. */
 	if (READ_ONCE(vdev->unsafe_skip_invalidation))
 		return 0;
-	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx))
+	if (READ_ONCE(vdev->dead))
 		return -ENODEV;
+	/* A device that is parked has no translation to drop, and one that is gone does no harm. */
+	if (!vttm_hw_enter(vdev, &idx))
+		return 0;
 
-	mutex_lock(&vdev->tlb_lock);
 	vttm_write64(vdev, VTTM_REG_TLB_INV_START_LO, va);
 	vttm_write(vdev, VTTM_REG_TLB_INV_PAGES, pages);
 	/* writel() orders the page-table stores before the command. */
@@ -113,11 +171,9 @@ int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 	vdev->tlb_issued++;
 	ret = readl_poll_timeout(vdev->regs + VTTM_REG_TLB_INV_DONE, done,
 				 (s32)(done - vdev->tlb_issued) >= 0, 20, VTTM_TLB_TIMEOUT_US);
-	mutex_unlock(&vdev->tlb_lock);
-
 	if (ret)
 		vttm_hw_kill(vdev, "TLB invalidation does not end");
-	drm_dev_exit(idx);
+	vttm_hw_exit(vdev, idx);
 	return ret;
 }
 
@@ -163,7 +219,6 @@ int vttm_hw_irq_init(struct vttm_device *vdev)
 	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
 	bool balloon = vdev->features & VTTM_FEATURE_VRAM_BALLOON;
 	unsigned int i, vectors = balloon ? VTTM_NUM_VECTORS : VTTM_MSIX_VRAM;
-	u32 enable = VTTM_IRQ_ERROR;
 	int ret;
 
 	ret = pci_alloc_irq_vectors(pdev, vectors, vectors, PCI_IRQ_MSIX);
@@ -172,23 +227,24 @@ int vttm_hw_irq_init(struct vttm_device *vdev)
 		return ret;
 	}
 
+	vdev->irq_enable = VTTM_IRQ_ERROR;
 	ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_ERROR), vttm_irq_error,
 			       0, "vttm-error", vdev);
 	for (i = 0; !ret && i < VTTM_NUM_ENGINES; i++) {
 		ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_ENGINE(i)),
 				       vttm_irq_engine, 0, vdev->engines[i].name,
 				       &vdev->engines[i]);
-		enable |= VTTM_IRQ_ENGINE(i);
+		vdev->irq_enable |= VTTM_IRQ_ENGINE(i);
 	}
 	if (!ret && balloon) {
 		ret = devm_request_irq(&pdev->dev, pci_irq_vector(pdev, VTTM_MSIX_VRAM),
 				       vttm_irq_vram, 0, "vttm-vram", vdev);
-		enable |= VTTM_IRQ_VRAM;
+		vdev->irq_enable |= VTTM_IRQ_VRAM;
 	}
 	if (ret)
 		return ret;
 
-	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, enable);
+	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, vdev->irq_enable);
 	/* What the host asked for before. */
 	vttm_balloon_notify(vdev);
 	return 0;

@@ -147,22 +147,70 @@ static const struct drm_sched_backend_ops vttm_sched_ops = {
 };
 
 /*
+ * Stops the schedulers: from here on no job is emitted, and no time-out handled. What is in the rings
+ * stays there; see vttm_sched_wait().
+ */
+void vttm_sched_park(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		struct drm_gpu_scheduler *sched = &vdev->engines[i].sched;
+
+		/* First, since the handler starts the scheduler again. */
+		disable_delayed_work_sync(&sched->work_tdr);
+		drm_sched_wqueue_stop(sched);
+	}
+}
+
+void vttm_sched_unpark(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		struct drm_gpu_scheduler *sched = &vdev->engines[i].sched;
+
+		enable_delayed_work(&sched->work_tdr);
+		drm_sched_wqueue_start(sched);
+	}
+}
+
+static bool vttm_engine_is_empty(struct vttm_engine *engine)
+{
+	/* In case an interrupt got lost. */
+	vttm_ring_process(engine);
+	return list_empty_careful(&engine->pending);
+}
+
+/* Waits until the rings are empty; false if one does not end. */
+bool vttm_sched_wait(struct vttm_device *vdev)
+{
+	bool all = true, empty;
+	unsigned int i;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		struct vttm_engine *engine = &vdev->engines[i];
+
+		if (read_poll_timeout(vttm_engine_is_empty, empty, empty, 1000,
+				      VTTM_STOP_TIMEOUT_US, false, engine)) {
+			drm_err(&vdev->drm, "engine %s did not finish\n", engine->name);
+			all = false;
+		}
+	}
+	return all;
+}
+
+/*
  * After drm_dev_unplug(), so that nothing is emitted any more: lets the engines finish what they
  * have, or takes it from them.
  */
 void vttm_sched_quiesce(struct vttm_device *vdev)
 {
 	unsigned int i;
-	bool idle;
 
-	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
-		struct vttm_engine *engine = &vdev->engines[i];
-
-		if (read_poll_timeout(list_empty_careful, idle, idle, 1000, VTTM_STOP_TIMEOUT_US,
-				      false, &engine->pending))
-			drm_err(&vdev->drm, "engine %s did not finish\n", engine->name);
-		vttm_ring_cancel_all(engine, -ENODEV);
-	}
+	vttm_sched_wait(vdev);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
 }
 
 static void vttm_sched_fini(struct drm_device *drm, void *arg)

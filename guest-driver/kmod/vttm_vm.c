@@ -19,7 +19,7 @@
 struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
 {
 	struct vttm_vm *vm;
-	int id, idx;
+	int ret, idx;
 
 	vm = kzalloc_obj(*vm);
 	if (!vm)
@@ -36,20 +36,33 @@ struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
 		return ERR_PTR(-ENOMEM);
 	}
 
-	id = ida_alloc_max(&vdev->vm_ids, VTTM_MAX_VMS - 1, GFP_KERNEL);
-	if (id < 0) {
+	ret = xa_alloc(&vdev->vms, &vm->id, vm, XA_LIMIT(0, VTTM_MAX_VMS - 1), GFP_KERNEL);
+	if (ret) {
 		vttm_pt_destroy_root(vdev, vm->root);
 		kfree(vm);
-		return ERR_PTR(id);
+		return ERR_PTR(ret == -EBUSY ? -ENOSPC : ret);
 	}
-	vm->id = id;
 	atomic64_inc(&vdev->stats.vm_count);
 
-	if (drm_dev_enter(&vdev->drm, &idx)) {
+	/* Of a parked device vttm_vm_restore_all() will do it. */
+	if (vttm_hw_enter(vdev, &idx)) {
 		vttm_write64(vdev, VTTM_REG_VM_ROOT_LO(vm->id), vttm_pt_root_entry(vm->root));
-		drm_dev_exit(idx);
+		vttm_hw_exit(vdev, idx);
 	}
 	return vm;
+}
+
+/* After a reset of the device, under hw_lock: tells it where the page tables are. */
+void vttm_vm_restore_all(struct vttm_device *vdev)
+{
+	struct vttm_vm *vm;
+	unsigned long id;
+
+	lockdep_assert_held(&vdev->hw_lock);
+	xa_for_each(&vdev->vms, id, vm)
+		/* 0: on its way out; vttm_vm_release() waits for us before it frees. */
+		if (kref_read(&vm->ref))
+			vttm_write64(vdev, VTTM_REG_VM_ROOT_LO(id), vttm_pt_root_entry(vm->root));
 }
 
 static void vttm_vm_release(struct kref *ref)
@@ -58,14 +71,16 @@ static void vttm_vm_release(struct kref *ref)
 	struct vttm_device *vdev = vm->vdev;
 	int idx;
 
-	if (drm_dev_enter(&vdev->drm, &idx)) {
+	if (vttm_hw_enter(vdev, &idx)) {
 		vttm_write64(vdev, VTTM_REG_VM_ROOT_LO(vm->id), 0);
-		drm_dev_exit(idx);
+		vttm_hw_exit(vdev, idx);
 	}
 	/* The next user of the id must not meet translations of this one. */
 	vttm_hw_tlb_invalidate(vdev, VTTM_TLB_INV_CMD(VTTM_TLB_INV_VM, vm->id), 0, 0);
+	mutex_lock(&vdev->hw_lock);
+	xa_erase(&vdev->vms, vm->id);
+	mutex_unlock(&vdev->hw_lock);
 	vttm_pt_destroy_root(vdev, vm->root);
-	ida_free(&vdev->vm_ids, vm->id);
 	atomic64_dec(&vdev->stats.vm_count);
 	mtree_destroy(&vm->mappings);
 	mutex_destroy(&vm->lock);

@@ -47,6 +47,7 @@ struct vttm_mapping {
 
 /* vttm_vm.c */
 struct vttm_vm *vttm_vm_create(struct vttm_device *vdev);
+void vttm_vm_restore_all(struct vttm_device *vdev);
 void vttm_vm_put(struct vttm_vm *vm);
 void vttm_vm_close(struct vttm_vm *vm);
 void vttm_vm_forget_bo(struct vttm_vm *vm, struct vttm_bo *bo);

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Function level reset from outside (sysfs, VFIO) and system sleep.
+ *
+ * Around both the device is parked: the jobs in the rings end, further ones wait with the schedulers,
+ * and nobody touches a register. Then the device has no state that is worth anything but the content
+ * of VRAM. A function level reset keeps it. Sleep does not: before it, buffers leave VRAM, and come
+ * back when they are next used. Page tables and rings are in system memory, which lasts.
+ */
+#include <linux/interrupt.h>
+#include <linux/pci.h>
+#include <linux/pm.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_print.h>
+
+#include "vttm_bo.h"
+#include "vttm_drv.h"
+#include "vttm_vm.h"
+
+/* Ends all that the device may be doing. Translations are needed up to here, and not any more. */
+static void vttm_park_device(struct vttm_device *vdev)
+{
+	mutex_lock(&vdev->hw_lock);
+	if (!READ_ONCE(vdev->dead)) {
+		vdev->past_faults += vttm_read(vdev, VTTM_REG_FAULT_COUNT);
+		vdev->past_stale += vttm_read(vdev, VTTM_REG_STALE_COUNT);
+		if (vttm_hw_reset(vdev))
+			vttm_hw_kill(vdev, "reset failed");
+	}
+	vdev->parked = true;
+	mutex_unlock(&vdev->hw_lock);
+}
+
+static void vttm_park_irqs(struct vttm_device *vdev)
+{
+	struct pci_dev *pdev = to_pci_dev(vdev->drm.dev);
+	int vector;
+
+	/* The reset has disabled them; what is under way ends. */
+	for (vector = 0; vector < VTTM_NUM_VECTORS; vector++) {
+		int irq = pci_irq_vector(pdev, vector);
+
+		if (irq >= 0)
+			synchronize_irq(irq);
+	}
+}
+
+static void vttm_park(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	/* The balloon first, while its evictions are still run. */
+	vttm_balloon_park(vdev);
+	vttm_sched_park(vdev);
+	vttm_sched_wait(vdev);
+	vttm_park_device(vdev);
+	vttm_park_irqs(vdev);
+	/* Jobs that did not end, and now never will. */
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		vttm_ring_cancel_all(&vdev->engines[i], -ECANCELED);
+}
+
+/* Brings the device to where it was, from whatever state it is in. */
+static int vttm_restart(struct vttm_device *vdev)
+{
+	unsigned int i;
+	int ret;
+
+	ret = vttm_hw_start(vdev);
+	if (ret)
+		return ret;
+	vttm_fault_start(vdev);
+	vttm_balloon_restore(vdev);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		ret = vttm_ring_start(&vdev->engines[i]);
+		if (ret)
+			return ret;
+	}
+
+	mutex_lock(&vdev->hw_lock);
+	vttm_vm_restore_all(vdev);
+	vdev->parked = false;
+	mutex_unlock(&vdev->hw_lock);
+	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, vdev->irq_enable);
+	return 0;
+}
+
+static int vttm_unpark(struct vttm_device *vdev)
+{
+	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_restart(vdev);
+
+	if (ret)
+		vttm_hw_kill(vdev, "the device does not start again");
+	/* Also then: the jobs that wait have to fail. */
+	vttm_sched_unpark(vdev);
+	vttm_balloon_unpark(vdev);
+	return ret;
+}
+
+static void vttm_reset_prepare(struct pci_dev *pdev)
+{
+	vttm_park(pci_get_drvdata(pdev));
+}
+
+static void vttm_reset_done(struct pci_dev *pdev)
+{
+	struct vttm_device *vdev = pci_get_drvdata(pdev);
+
+	atomic64_inc(&vdev->stats.function_resets);
+	vttm_unpark(vdev);
+}
+
+const struct pci_error_handlers vttm_err_handlers = {
+	.reset_prepare = vttm_reset_prepare,
+	.reset_done = vttm_reset_done,
+};
+
+/*
+ * User space stands still, and all other devices are still there, swap among them: now is the time to
+ * find memory for what is in VRAM. What is in GTT stays there.
+ */
+static int vttm_pm_prepare(struct device *dev)
+{
+	struct vttm_device *vdev = dev_get_drvdata(dev);
+	int ret;
+
+	if (READ_ONCE(vdev->dead))
+		return 0;
+	ret = ttm_resource_manager_evict_all(&vdev->ttm, ttm_manager_type(&vdev->ttm, TTM_PL_VRAM));
+	if (ret)
+		drm_err(&vdev->drm, "no room for the content of VRAM: %d\n", ret);
+	return ret;
+}
+
+static int vttm_pm_suspend(struct device *dev)
+{
+	vttm_park(dev_get_drvdata(dev));
+	return 0;
+}
+
+static int vttm_pm_resume(struct device *dev)
+{
+	struct vttm_device *vdev = dev_get_drvdata(dev);
+
+	atomic64_inc(&vdev->stats.sleeps);
+	return vttm_unpark(vdev);
+}
+
+const struct dev_pm_ops vttm_pm_ops = {
+	.prepare = vttm_pm_prepare,
+	SYSTEM_SLEEP_PM_OPS(vttm_pm_suspend, vttm_pm_resume)
+};
