@@ -5,7 +5,8 @@
  *
  * Nothing here may take the big lock: resetting or destroying the model waits
  * for its workers while it is held. So a bus address is either plain RAM,
- * which can be mapped under RCU alone, or it is refused.
+ * which can be mapped under RCU alone, or it is refused. Behind an IOMMU that
+ * is not so: see iommu.c.
  */
 
 #include "qemu/osdep.h"
@@ -38,9 +39,8 @@ static bool vttm_is_plain_ram(void *ptr)
            !memory_region_is_ram_device(mr);
 }
 
-void *vttm_dma_map(void *opaque, uint64_t addr, uint64_t *len, int is_write)
+void *vttm_dma_map_now(VttmState *s, uint64_t addr, uint64_t *len, int is_write)
 {
-    VttmState *s = opaque;
     AddressSpace *as = pci_get_address_space(PCI_DEVICE(s));
     hwaddr got = *len;
     const char *refused = NULL;
@@ -71,6 +71,15 @@ void *vttm_dma_map(void *opaque, uint64_t addr, uint64_t *len, int is_write)
     trace_vttm_dma_map(addr, *len, got, is_write);
     *len = got;
     return ptr;
+}
+
+void *vttm_dma_map(void *opaque, uint64_t addr, uint64_t *len, int is_write)
+{
+    VttmState *s = opaque;
+
+    return qatomic_read(&s->iommu.present) ?
+           vttm_iommu_map(s, addr, len, is_write) :
+           vttm_dma_map_now(s, addr, len, is_write);
 }
 
 void vttm_dma_unmap(void *opaque, uint64_t addr, void *ptr, uint64_t len,

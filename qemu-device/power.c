@@ -72,7 +72,7 @@ static unsigned vttm_power_state(PCIDevice *pdev)
 static void vttm_sleep(VttmState *s)
 {
     s->asleep = true;
-    vttm_model_pause(s->model);
+    vttm_iommu_wait(s, s->model, vttm_model_pause);
     qemu_bh_cancel(s->irq_bh);
     qatomic_set(&s->irq_pending, 0);
     vttm_vram_given_up(s, 0, s->vram_size);

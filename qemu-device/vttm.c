@@ -117,7 +117,7 @@ static void vttm_set_paused(VttmState *s, bool paused)
     }
     s->paused = paused;
     if (paused) {
-        vttm_model_pause(s->model);
+        vttm_iommu_wait(s, s->model, vttm_model_pause);
     } else {
         vttm_model_resume(s->model);
     }
@@ -133,7 +133,8 @@ static void vttm_reset_hold(Object *obj, ResetType type)
     VttmState *s = VTTM(obj);
 
     trace_vttm_reset();
-    vttm_model_reset(s->model);
+    vttm_iommu_wait(s, s->model, vttm_model_reset);
+    vttm_iommu_look(s);
     /* Workers are quiet now: what they raised before belongs to the past */
     qemu_bh_cancel(s->irq_bh);
     qatomic_set(&s->irq_pending, 0);
@@ -241,8 +242,9 @@ static void vttm_exit(PCIDevice *pdev)
         vttm_model *model = s->model;
 
         s->model = NULL;
-        vttm_model_destroy(model);
+        vttm_iommu_wait(s, model, vttm_model_destroy);
     }
+    vttm_iommu_unrealize(s);
     if (s->irq_bh) {
         qemu_bh_delete(s->irq_bh);
         s->irq_bh = NULL;
@@ -297,6 +299,7 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
 
     s->irq_bh = qemu_bh_new_guarded(vttm_irq_deliver, s,
                                     &DEVICE(s)->mem_reentrancy_guard);
+    vttm_iommu_realize(s);
     if (!vttm_create_model(s, errp)) {
         return false;
     }
@@ -402,6 +405,7 @@ static void vttm_instance_init(Object *obj)
     VttmState *s = VTTM(obj);
 
     vttm_witness_init(&s->witness);
+    vttm_iommu_init(s);
     s->vram_target = VTTM_VRAM_ALL;
     /* Must be known before realize: the size of config space follows */
     PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
@@ -409,7 +413,10 @@ static void vttm_instance_init(Object *obj)
 
 static void vttm_instance_finalize(Object *obj)
 {
-    vttm_witness_finalize(&VTTM(obj)->witness);
+    VttmState *s = VTTM(obj);
+
+    vttm_iommu_finalize(s);
+    vttm_witness_finalize(&s->witness);
 }
 
 static void vttm_class_init(ObjectClass *klass, void *data)

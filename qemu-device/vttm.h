@@ -28,6 +28,17 @@ typedef struct VttmWitness {
     uint64_t lost; /* records that did not reach the file */
 } VttmWitness;
 
+typedef struct VttmMapRequest VttmMapRequest;
+
+/* What workers ask the big lock's holder for: see iommu.c */
+typedef struct VttmIommu {
+    bool present; /* changes only while the workers are at rest */
+    QemuMutex lock; /* requests, and what they say */
+    QemuCond changed;
+    QSIMPLEQ_HEAD(, VttmMapRequest) requests;
+    QEMUBH *bh;
+} VttmIommu;
+
 struct VttmState {
     PCIDevice parent_obj;
 
@@ -53,6 +64,8 @@ struct VttmState {
     bool asleep; /* D3hot: the model is paused once more */
     uint8_t af_cap; /* offset of Advanced Features; 0 on PCI Express */
 
+    VttmIommu iommu;
+
     /* Bitmap of MSI-X vectors to fire; set on any thread, taken by irq_bh */
     uint32_t irq_pending;
     QEMUBH *irq_bh;
@@ -67,9 +80,21 @@ void vttm_dma_unmap(void *opaque, uint64_t addr, void *ptr, uint64_t len,
                     int is_write);
 void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len);
 /* ... under the big lock */
+void *vttm_dma_map_now(VttmState *s, uint64_t addr, uint64_t *len,
+                       int is_write);
 void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len);
 void vttm_thread_enter(void *opaque);
 void vttm_thread_exit(void *opaque);
+
+/* iommu.c */
+void *vttm_iommu_map(VttmState *s, uint64_t addr, uint64_t *len, int is_write);
+void vttm_iommu_wait(VttmState *s, vttm_model *model,
+                     void (*fn)(vttm_model *model));
+void vttm_iommu_look(VttmState *s);
+void vttm_iommu_init(VttmState *s);
+void vttm_iommu_realize(VttmState *s);
+void vttm_iommu_unrealize(VttmState *s);
+void vttm_iommu_finalize(VttmState *s);
 
 /* power.c */
 bool vttm_power_init(VttmState *s, Error **errp);
