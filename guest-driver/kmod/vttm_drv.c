@@ -148,6 +148,33 @@ static int vttm_device_init(struct vttm_device *vdev)
 	return drmm_add_action_or_reset(&vdev->drm, vttm_device_fini, vdev);
 }
 
+/*
+ * Buffers stay mapped while CPU and device both use them. Behind bounce buffers (swiotlb=force, or
+ * an IOMMU that does not trust the device) each would have memory of its own: content would be lost
+ * without a word.
+ */
+static int vttm_check_dma(struct device *dev)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	dma_addr_t dma;
+	int ret = 0;
+
+	if (!page)
+		return -ENOMEM;
+	dma = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	if (dma_mapping_error(dev, dma)) {
+		ret = -EIO;
+	} else {
+		if (dma_need_sync(dev, dma))
+			ret = -EOPNOTSUPP;
+		dma_unmap_page(dev, dma, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	}
+	__free_page(page);
+	if (ret == -EOPNOTSUPP)
+		dev_err(dev, "DMA goes through bounce buffers (swiotlb=force?): not supported\n");
+	return ret;
+}
+
 static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 {
 	int ret;
@@ -159,6 +186,9 @@ static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 	if (ret)
 		return ret;
 	dma_set_max_seg_size(&pdev->dev, SZ_1G);
+	ret = vttm_check_dma(&pdev->dev);
+	if (ret)
+		return ret;
 
 	if (pci_resource_len(pdev, VTTM_BAR_REGS) < VTTM_REGS_SIZE) {
 		dev_err(&pdev->dev, "BAR0 is too small for the registers\n");
