@@ -3,9 +3,9 @@
  * Function level reset from outside (sysfs, VFIO) and system sleep.
  *
  * Around both the device is parked: the jobs in the rings end, further ones wait with the schedulers,
- * and nobody touches a register. Then the device has no state that is worth anything but the content
- * of VRAM. A function level reset keeps it. Sleep does not: before it, buffers leave VRAM, and come
- * back when they are next used. Page tables and rings are in system memory, which lasts.
+ * and nobody touches a register. Before that, buffers leave VRAM, whose content sleep and some ways of
+ * resetting take away; they come back when they are next used. Page tables and rings are in system
+ * memory, which lasts.
  */
 #include <linux/interrupt.h>
 #include <linux/pci.h>
@@ -98,9 +98,31 @@ static int vttm_unpark(struct vttm_device *vdev)
 	return ret;
 }
 
+static int vttm_evict_vram(struct vttm_device *vdev)
+{
+	struct ttm_resource_manager *man = ttm_manager_type(&vdev->ttm, TTM_PL_VRAM);
+	int ret;
+
+	if (READ_ONCE(vdev->dead))
+		return 0;
+	ret = ttm_resource_manager_evict_all(&vdev->ttm, man);
+	if (ret)
+		drm_err(&vdev->drm, "no room for the content of VRAM: %d\n", ret);
+	return ret;
+}
+
+/*
+ * Which way the function is reset, the PCI core does not say. A function level reset keeps VRAM, a trip
+ * to D3hot does not. So VRAM is evicted, and nobody fills it before the reset: jobs would, whose SUBMIT
+ * waits. Without room for all of it the rest stays there and takes its chance.
+ */
 static void vttm_reset_prepare(struct pci_dev *pdev)
 {
-	vttm_park(pci_get_drvdata(pdev));
+	struct vttm_device *vdev = pci_get_drvdata(pdev);
+
+	down_write(&vdev->validate_lock);
+	vttm_evict_vram(vdev);
+	vttm_park(vdev);
 }
 
 static void vttm_reset_done(struct pci_dev *pdev)
@@ -109,6 +131,7 @@ static void vttm_reset_done(struct pci_dev *pdev)
 
 	atomic64_inc(&vdev->stats.function_resets);
 	vttm_unpark(vdev);
+	up_write(&vdev->validate_lock);
 }
 
 const struct pci_error_handlers vttm_err_handlers = {
@@ -122,15 +145,7 @@ const struct pci_error_handlers vttm_err_handlers = {
  */
 static int vttm_pm_prepare(struct device *dev)
 {
-	struct vttm_device *vdev = dev_get_drvdata(dev);
-	int ret;
-
-	if (READ_ONCE(vdev->dead))
-		return 0;
-	ret = ttm_resource_manager_evict_all(&vdev->ttm, ttm_manager_type(&vdev->ttm, TTM_PL_VRAM));
-	if (ret)
-		drm_err(&vdev->drm, "no room for the content of VRAM: %d\n", ret);
-	return ret;
+	return vttm_evict_vram(dev_get_drvdata(dev));
 }
 
 static int vttm_pm_suspend(struct device *dev)

@@ -53,7 +53,6 @@ TEST_F(PowerTest, AFunctionResetKeepsAllContent) {
     reset_function();
     const Stats after = driver_stats(files);
     EXPECT_EQ(after.at("function_resets"), before.at("function_resets") + 1);
-    EXPECT_EQ(after.at("moves_vram_gtt"), before.at("moves_vram_gtt")) << "nothing had to move";
     buffers.expect_intact(1, Actor::kCpu);
     buffers.expect_intact(1, Actor::kDevice);
     buffers.fill(2);
@@ -61,6 +60,17 @@ TEST_F(PowerTest, AFunctionResetKeepsAllContent) {
     buffers.expect_intact(2, Actor::kDevice);
     EXPECT_EQ(stat("job_errors"), before.at("job_errors"));
     EXPECT_EQ(stat("resets"), before.at("resets"));
+}
+
+// A reset through D3hot and back, which loses VRAM: the driver cannot know which way it will be reset.
+TEST_F(PowerTest, AResetThatLosesVramKeepsAllContent) {
+    Stamped buffers;
+    create(buffers);
+    files.write(pci() + "/reset_method", "pm\n");
+    reset_function();
+    files.write(pci() + "/reset_method", "default\n");
+    buffers.expect_intact(1, Actor::kCpu);
+    buffers.expect_intact(1, Actor::kDevice);
 }
 
 // One that works all the time while the device is reset, again and again.
@@ -92,7 +102,7 @@ TEST_F(PowerTest, FunctionResetsUnderLoad) {
     int last = 0;
     for (int i = 0; i < 8; ++i) {
         // Each reset meets work that the one before has not broken.
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
         while (rounds < last + 2 && std::chrono::steady_clock::now() < end)
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         EXPECT_GE(rounds, last + 2) << "no work is done after reset " << i;
@@ -119,8 +129,11 @@ TEST_F(PowerTest, CountsOfFaultsOutliveAReset) {
     EXPECT_EQ(gpu.device.param(VTTM_PARAM_FAULT_COUNT), before + 2);
 }
 
+// The agent's channel does not live through these: see host-backend/cli/stages/sleep_tests.cc.
+class SleepTest : public PowerTest {};
+
 // The device loses VRAM in D3hot: what is good afterwards, the driver has moved before.
-TEST_F(PowerTest, SleepKeepsAllContent) {
+TEST_F(SleepTest, KeepsAllContent) {
     Stamped buffers;
     create(buffers);
     const Stats before = driver_stats(files);
@@ -137,7 +150,7 @@ TEST_F(PowerTest, SleepKeepsAllContent) {
     EXPECT_EQ(stat("job_errors"), before.at("job_errors"));
 }
 
-TEST_F(PowerTest, SleepUnderLoad) {
+TEST_F(SleepTest, UnderLoad) {
     const Stats before = driver_stats(files);
     std::atomic<bool> stop = false;
     std::atomic<int> bad = 0;

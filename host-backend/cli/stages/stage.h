@@ -57,6 +57,8 @@ void check_guest(const StageContext& context, machine::Machine& machine);
 void run_host_suite(const StageContext& context, const std::string& suite, report::TestResults& into);
 // The GoogleTest program in the guest.
 void run_guest_tests(const StageContext& context, report::TestResults& into);
+// Those of its tests that put the guest to sleep.
+void run_sleep_tests(const StageContext& context, report::TestResults& into);
 // The kernel's own KUnit suites, once per ttm.backup.
 void run_kunit(const StageContext& context, report::TestResults& into);
 // Faults planted from the host in a live swap cycle; each must be found and named.
