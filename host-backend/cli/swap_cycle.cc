@@ -69,6 +69,7 @@ void shape_machine(const SwapCycleConfig& config, machine::MachineConfig& machin
     machine.ram_mib = config.ram_mib;
     machine.vram_mib = config.vram_mib;
     machine.swap_mib = config.swap_mib;
+    machine.iommu = config.iommu;
     machine.cmdline_extra += " sysctl.vm.extfrag_threshold=1000 sysctl.vm.compaction_proactiveness=0";
 }
 

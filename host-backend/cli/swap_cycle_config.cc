@@ -24,6 +24,15 @@ Setter number(T& target) {
     };
 }
 
+Setter truth(bool& target) {
+    return [&target](const toml::node& n) {
+        auto v = n.value<bool>();
+        if (!n.is_boolean() || !v) return false;
+        target = *v;
+        return true;
+    };
+}
+
 Setter real(double& target) {
     return [&target](const toml::node& n) {
         auto v = n.value<double>();
@@ -73,6 +82,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
         {"hog_step_mib", number(c.hog_step_mib)},
         {"memcg_limit_mib", number(c.memcg_limit_mib)},
         {"vram_target_mib", number(c.vram_target_mib)},
+        {"iommu", truth(c.iommu)},
         {"seed", number(c.seed)},
         {"min_unchanged", real(c.min_unchanged)},
         {"min_unsplit", real(c.min_unsplit)},

@@ -49,6 +49,10 @@ std::string qemu_arguments(const DomainSpec& spec) {
         arguments.push_back("-machine");
         arguments.push_back(fmt::format("max-ram-below-4g={}M", spec.low_ram_mib));
     }
+    if (spec.iommu) {
+        arguments.push_back("-device");
+        arguments.push_back("intel-iommu");
+    }
     if (!spec.vram_file.empty()) {
         arguments.push_back("-object");
         arguments.push_back(

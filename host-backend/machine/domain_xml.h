@@ -18,6 +18,7 @@ struct DomainSpec {
     bool kvm = false;
     std::uint64_t ram_mib = 0;
     std::uint64_t low_ram_mib = 0;  // no more than this below 4 GiB; 0: as QEMU does
+    bool iommu = false;
     unsigned vcpus = 1;
     std::filesystem::path console_log;
     std::filesystem::path agent_socket;

@@ -69,6 +69,8 @@ std::string kernel_command_line(const MachineConfig& config) {
         "vttm.mode=agent";
     if (const auto words = variant_named(config.variant).cmdline; !words.empty())
         line.append(" ").append(words);
+    // Strict: what the driver unmaps is unmapped at once, so a late access is found out.
+    if (config.iommu) line += " intel_iommu=on iommu.strict=1";
     if (config.swap_mib == 0) line += " vttm.swap=none";
     if (!config.cmdline_extra.empty()) line += " " + config.cmdline_extra;
     return line;
@@ -99,6 +101,7 @@ DomainSpec Machine::Impl::spec() const {
     s.kvm = config.accel == "kvm";
     s.ram_mib = config.ram_mib;
     s.low_ram_mib = config.low_ram_mib;
+    s.iommu = config.iommu;
     s.vcpus = config.vcpus;
     s.console_log = console_log();
     s.agent_socket = agent_socket();

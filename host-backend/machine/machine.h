@@ -32,6 +32,7 @@ struct MachineConfig {
     std::uint64_t swap_mib = 4096;  // sparse; 0: no swap disk
     std::string cmdline_extra;      // appended to the base kernel command line
     std::vector<ExpectedSplat> expected_splats;  // every other splat ends the run
+    bool iommu = false;  // intel-iommu in front of all devices, switched on, strict
     bool device = true;  // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon

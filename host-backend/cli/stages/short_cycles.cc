@@ -40,6 +40,7 @@ void run_short_cycles(const StageContext& context, report::TestResults& into) {
     run_scenario(context, "swap-cycle-short", "swap_cycle", into);
     run_scenario(context, "memcg-limit", "memcg_limit", into);
     run_scenario(context, "vram-balloon", "vram_balloon", into);
+    run_scenario(context, "iommu", "iommu", into);
 }
 
 }  // namespace vttm::cli

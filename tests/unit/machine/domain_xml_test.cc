@@ -21,6 +21,7 @@ DomainSpec sample() {
             .kvm = false,
             .ram_mib = 1536,
             .low_ram_mib = 0,
+            .iommu = false,
             .vcpus = 1,
             .console_log = "/run/console.log",
             .agent_socket = "/run/agent.sock",
@@ -77,6 +78,14 @@ TEST(DomainXml, LessRamBelowTheHole) {
                                             "    <qemu:arg value='max-ram-below-4g=640M'/>"));
     spec.vram_file.clear();
     EXPECT_THAT(domain_xml(spec), HasSubstr("max-ram-below-4g=640M"));
+}
+
+TEST(DomainXml, Iommu) {
+    DomainSpec spec = sample();
+    EXPECT_THAT(domain_xml(spec), Not(HasSubstr("iommu")));
+    spec.iommu = true;
+    EXPECT_THAT(domain_xml(spec), HasSubstr("<qemu:arg value='-device'/>\n"
+                                            "    <qemu:arg value='intel-iommu'/>"));
 }
 
 TEST(DomainXml, NamesWithSpecialCharactersAreEscaped) {
