@@ -52,7 +52,7 @@
 #define VTTM_FEATURE_VRAM_BALLOON (1u << 14) /* VTTM_REG_VRAM_TARGET */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
-#define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2 */
+#define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2; follows its size */
 #define VTTM_REG_VRAM_VISIBLE_HI 0x001cu
 #define VTTM_REG_NUM_ENGINES 0x0020u /* RO: 2 in ABI 1.x */
 #define VTTM_REG_NUM_VMS 0x0024u     /* RO: VTTM_MAX_VMS */

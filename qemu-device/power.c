@@ -121,6 +121,7 @@ void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len)
             pci_device_reset(pdev);
         }
     }
+    vttm_rebar_write_config(s, addr, len);
     if (s->af_cap) {
         vttm_af_write_config(s);
     } else {

@@ -28,8 +28,6 @@
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
 
-/* VRAM and its visible part: see VTTM_REG_VRAM_SIZE_LO */
-#define VTTM_VRAM_MIN (2 * MiB)
 /* 'vram-target' was not set */
 #define VTTM_VRAM_ALL UINT64_MAX
 
@@ -139,6 +137,7 @@ static void vttm_reset_hold(Object *obj, ResetType type)
     qemu_bh_cancel(s->irq_bh);
     qatomic_set(&s->irq_pending, 0);
     vttm_power_reset(s);
+    vttm_rebar_reset(s);
 }
 
 /* Realize and its inverse */
@@ -317,6 +316,7 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
                      PCI_BASE_ADDRESS_SPACE_MEMORY |
                      PCI_BASE_ADDRESS_MEM_TYPE_64 |
                      PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar);
+    vttm_rebar_init(s);
     return true;
 }
 

@@ -14,6 +14,10 @@
 #include "system/hostmem.h"
 
 #define TYPE_VTTM "vttm"
+
+/* VRAM and its visible part: see VTTM_REG_VRAM_SIZE_LO */
+#define VTTM_VRAM_MIN (2 * MiB)
+
 OBJECT_DECLARE_SIMPLE_TYPE(VttmState, VTTM)
 
 /*
@@ -44,7 +48,7 @@ struct VttmState {
 
     /* Properties */
     HostMemoryBackend *hostmem;
-    uint64_t vram_visible;
+    uint64_t vram_visible; /* after a reset; then the BAR's size has it */
     uint64_t vram_target; /* until realize; then the model has it */
     VttmWitness witness;
 
@@ -100,6 +104,11 @@ void vttm_iommu_finalize(VttmState *s);
 bool vttm_power_init(VttmState *s, Error **errp);
 void vttm_power_reset(VttmState *s);
 void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
+
+/* rebar.c */
+void vttm_rebar_init(VttmState *s);
+void vttm_rebar_reset(VttmState *s);
+void vttm_rebar_write_config(VttmState *s, uint32_t addr, int len);
 
 /* witness.c */
 void vttm_witness_init(VttmWitness *w);

@@ -14,6 +14,10 @@
 #include "vttm_drv.h"
 #include "vttm_vm.h"
 
+static bool vttm_resize_bar = true;
+module_param_named(resize_bar, vttm_resize_bar, bool, 0444);
+MODULE_PARM_DESC(resize_bar, "have BAR2 show all of VRAM, where the platform has room (default: Y)");
+
 /* Fails for a device that is gone. */
 static int vttm_get_counts(struct vttm_device *vdev, u32 param, u64 *value)
 {
@@ -175,6 +179,30 @@ static int vttm_check_dma(struct device *dev)
 	return ret;
 }
 
+/*
+ * Has BAR2 show all of VRAM, if bus and bridges have room for it. If not, or if the platform does
+ * not let us, the driver does with what is visible, as ever. Nothing of the device is mapped yet.
+ */
+static void vttm_pci_resize_vram(struct pci_dev *pdev)
+{
+	u64 was = pci_resource_len(pdev, VTTM_BAR_VRAM);
+	int size = pci_rebar_get_max_size(pdev, VTTM_BAR_VRAM);
+	u16 command;
+	int ret;
+
+	if (!vttm_resize_bar || size < 0 || pci_rebar_size_to_bytes(size) <= was)
+		return;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	pci_write_config_word(pdev, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+	ret = pci_resize_resource(pdev, VTTM_BAR_VRAM, size,
+				  BIT(VTTM_BAR_REGS) | BIT(VTTM_BAR_MSIX));
+	pci_write_config_word(pdev, PCI_COMMAND, command);
+	if (ret)
+		pci_info(pdev, "BAR2 stays at %llu of %llu MiB: error %d\n", was >> 20,
+			 (u64)pci_rebar_size_to_bytes(size) >> 20, ret);
+}
+
 static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 {
 	int ret;
@@ -182,6 +210,7 @@ static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;
+	vttm_pci_resize_vram(pdev);
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(52));
 	if (ret)
 		return ret;

@@ -59,8 +59,11 @@ std::string qemu_arguments(const DomainSpec& spec) {
             fmt::format("memory-backend-file,id=vram0,size={}M,mem-path={},share=on", spec.vram_mib,
                         qemu_option_escape(spec.vram_file.string())));
         arguments.push_back("-device");
-        arguments.push_back(fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
-                                        qemu_option_escape(spec.witness_log.string()), kDeviceSlot));
+        std::string device = fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
+                                         qemu_option_escape(spec.witness_log.string()), kDeviceSlot);
+        if (spec.vram_visible_mib != 0)
+            device += fmt::format(",vram-visible={}M", spec.vram_visible_mib);
+        arguments.push_back(std::move(device));
     }
     if (arguments.empty()) return {};
     std::string xml = "  <qemu:commandline>\n";

@@ -26,6 +26,7 @@ struct DomainSpec {
     // The vttm device; empty vram_file: none.
     std::filesystem::path vram_file;
     std::uint64_t vram_mib = 0;
+    std::uint64_t vram_visible_mib = 0;  // 0: all
     std::filesystem::path witness_log;
 };
 

@@ -109,6 +109,7 @@ DomainSpec Machine::Impl::spec() const {
     if (config.device) {
         s.vram_file = workspace.vram_file();
         s.vram_mib = config.vram_mib;
+        s.vram_visible_mib = config.vram_visible_mib;
         s.witness_log = witness_log();
     }
     return s;

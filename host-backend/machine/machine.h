@@ -29,6 +29,7 @@ struct MachineConfig {
     std::uint64_t low_ram_mib = 0;  // no more than this below 4 GiB, the rest above; 0: as QEMU does
     unsigned vcpus = 1;
     std::uint64_t vram_mib = 256;   // power of two
+    std::uint64_t vram_visible_mib = 0;  // in BAR2 until the driver resizes it, power of two; 0: all
     std::uint64_t swap_mib = 4096;  // sparse; 0: no swap disk
     std::string cmdline_extra;      // appended to the base kernel command line
     std::vector<ExpectedSplat> expected_splats;  // every other splat ends the run

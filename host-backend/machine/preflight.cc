@@ -36,6 +36,10 @@ void check_values(const MachineConfig& c) {
     if (c.device && (!std::has_single_bit(c.vram_mib) || c.vram_mib < 2 || c.vram_mib > (1u << 16)))
         throw std::invalid_argument(
             fmt::format("VRAM of {} MiB: a power of two from 2 to 65536", c.vram_mib));
+    if (const auto visible = c.vram_visible_mib;
+        visible != 0 && (!std::has_single_bit(visible) || visible < 2 || visible > c.vram_mib))
+        throw std::invalid_argument(fmt::format(
+            "visible VRAM of {} MiB: a power of two from 2 to {} (all)", visible, c.vram_mib));
     if (c.accel != "tcg" && c.accel != "kvm")
         throw std::invalid_argument(fmt::format("accelerator '{}': tcg or kvm", c.accel));
 }

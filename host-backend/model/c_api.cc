@@ -62,6 +62,9 @@ VTTM_EXPORT void vttm_model_resume(vttm_model* m) { m->device.resume(); }
 VTTM_EXPORT int vttm_model_set_vram_target(vttm_model* m, uint64_t bytes) {
     return m->device.vram_balloon().set_target(bytes) ? 0 : -1;
 }
+VTTM_EXPORT int vttm_model_set_vram_visible(vttm_model* m, uint64_t bytes) {
+    return m->device.set_vram_visible(bytes) ? 0 : -1;
+}
 VTTM_EXPORT uint64_t vttm_model_vram_target(vttm_model* m) {
     return m->device.vram_balloon().target();
 }

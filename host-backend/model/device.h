@@ -39,6 +39,8 @@ public:
     void reset();
     void pause();
     void resume();
+    // False if BAR2 cannot have this size.
+    bool set_vram_visible(uint64_t bytes);
     std::string stats_json() const;
     // For tests, which let the engines work in turns.
     Engine& engine(unsigned e) { return *engines_[e]; }
@@ -60,7 +62,7 @@ private:
     void bad_access() { bad_accesses_.fetch_add(1, std::memory_order_relaxed); }
 
     Bus bus_;
-    const uint64_t vram_visible_;
+    std::atomic<uint64_t> vram_visible_;  // the bus changes it under the guest
     const Clock clock_;
     VmRoots roots_;
     FaultUnit faults_;

@@ -145,7 +145,7 @@ std::optional<uint64_t> Device::read64(uint32_t off) {
         case VTTM_REG_VRAM_SIZE_LO:
             return bus_.vram_size();
         case VTTM_REG_VRAM_VISIBLE_LO:
-            return vram_visible_;
+            return vram_visible_.load(std::memory_order_relaxed);
         case VTTM_REG_TIMESTAMP_LO:
             return clock_.now_ns();
         case VTTM_REG_FAULT_ADDR_LO:

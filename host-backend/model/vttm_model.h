@@ -98,6 +98,13 @@ uint64_t vttm_model_vram_target(vttm_model *m);
 uint64_t vttm_model_vram_limit(vttm_model *m);
 
 /*
+ * BAR2 shows @bytes of VRAM from now on, as VTTM_REG_VRAM_VISIBLE tells: the bus has resized it. The
+ * same rule as for vram_visible of the configuration; 0, or -1 if it is broken. No reset of the
+ * model changes it.
+ */
+int vttm_model_set_vram_visible(vttm_model *m, uint64_t bytes);
+
+/*
  * Writes a JSON object with counters since creation (a reset by the guest does not clear them):
  *   {"engines": {"copy": {"packets", "bytes", "busy_ns", "fences", "resets", "faults", "stale",
  *                         "tlb_hits", "tlb_misses", "root_walks", "walk_hits"}, "stamp": {...}},

@@ -58,6 +58,13 @@ TEST(DomainXml, OneCpuHasASecondSlotUnderTcgOnly) {
     EXPECT_THAT(domain_xml(spec), HasSubstr("<vcpu>1</vcpu>"));
 }
 
+TEST(DomainXml, SmallVisibleVram) {
+    DomainSpec spec = sample();
+    EXPECT_THAT(domain_xml(spec), Not(HasSubstr("vram-visible")));
+    spec.vram_visible_mib = 16;
+    EXPECT_THAT(domain_xml(spec), HasSubstr(",addr=0x10,vram-visible=16M'/>"));
+}
+
 TEST(DomainXml, WithoutDeviceAndSwapDisk) {
     DomainSpec spec = sample();
     spec.vram_file.clear();

@@ -261,6 +261,23 @@ TEST_F(Create, Good) {
     EXPECT_EQ(error(), "");
 }
 
+TEST_F(Create, VisibleVramFollowsTheBar) {
+    char err[256];
+    config_.vram_visible = 2 << 20;
+    ModelPtr m(vttm_model_create(&config_, &ops_, &bus_, err, sizeof(err)));
+    const auto visible = [&] { return vttm_model_mmio_read(m.get(), VTTM_REG_VRAM_VISIBLE_LO, 8); };
+    EXPECT_EQ(visible(), 2u << 20);
+    EXPECT_EQ(vttm_model_set_vram_visible(m.get(), 4 << 20), 0);
+    EXPECT_EQ(visible(), 4u << 20);
+    for (uint64_t bad : {0, 3 << 20, 8 << 20}) {
+        EXPECT_EQ(vttm_model_set_vram_visible(m.get(), bad), -1) << bad;
+        EXPECT_EQ(visible(), 4u << 20);
+    }
+    vttm_model_mmio_write(m.get(), VTTM_REG_DEV_CTRL, VTTM_DEV_CTRL_RESET, 4);
+    vttm_model_reset(m.get());
+    EXPECT_EQ(visible(), 4u << 20) << "it is the bus's";
+}
+
 TEST_F(Create, RefusesWrongArguments) {
     config_.api = VTTM_MODEL_API + 1;
     EXPECT_THAT(error(), testing::HasSubstr("API"));

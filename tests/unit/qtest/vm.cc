@@ -198,6 +198,14 @@ void Vm::SetConfig32(unsigned slot, unsigned reg, uint32_t value) {
     Out32(kConfigData, value);
 }
 
+uint64_t Vm::ExtendedConfig(unsigned slot) {
+    constexpr unsigned kPciexbar = 0x60;  // of the host bridge: bit 0 switches on, 256 MiB
+    constexpr uint32_t kWindow = 0xb0000000;
+    SetConfig32(0, kPciexbar + 4, 0);
+    SetConfig32(0, kPciexbar, kWindow | 1);
+    return kWindow + (slot << 15);
+}
+
 json Vm::Qmp(const std::string& command, json arguments) {
     json request = {{"execute", command}};
     if (!arguments.is_null()) request["arguments"] = std::move(arguments);

@@ -83,6 +83,8 @@ public:
     void Out32(uint16_t port, uint32_t value) { Command("outl", port, value); }
     uint32_t Config32(unsigned slot, unsigned reg);
     void SetConfig32(unsigned slot, unsigned reg, uint32_t value);
+    /// q35: the whole 4 KiB of a function on bus 0, in memory from the address on that this returns.
+    uint64_t ExtendedConfig(unsigned slot);
 
     /// QMP. Returns what `return` holds; throws QemuError with the description.
     nlohmann::json Qmp(const std::string& command, nlohmann::json arguments = nullptr);
