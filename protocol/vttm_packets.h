@@ -66,7 +66,8 @@ enum vttm_opcode {
 
 /*
  * Makes @vm (below VTTM_MAX_VMS) current for the packets behind it. Privileged. After a reset of
- * the engine, and after a SET_VM that was refused (VTTM_FAULT_NO_VM), none is current (VTTM_NO_VM).
+ * the engine, and after a SET_VM that was refused (VTTM_FAULT_NO_VM; BAD_PACKET for a flag), none is
+ * current (VTTM_NO_VM). One that an unprivileged IB must not contain changes nothing.
  */
 struct vttm_pkt_set_vm {
 	uint32_t hdr;
@@ -88,7 +89,8 @@ struct vttm_pkt_fence {
 /* What a FENCE writes. @seq is written last, so who sees it also sees @status. */
 struct vttm_fence_value {
 	uint64_t seq;
-	uint32_t status; /* enum vttm_fault_reason of the first error since the last FENCE, or 0 */
+	/* enum vttm_fault_reason of the first error since the last FENCE that was written, or 0 */
+	uint32_t status;
 	uint32_t rsvd;
 };
 
@@ -155,6 +157,7 @@ struct vttm_pkt_cond_skip {
  * VTTM_PKT_DST), an indirect buffer (IB), then goes on behind itself. Packets in it are what they are in a
  * ring; they do not wrap, and each is copied once, when it is its turn, then validated. An INDIRECT in
  * an IB nests, VTTM_IB_MAX_DEPTH deep. A virtual @addr is in the VM that is current at the INDIRECT.
+ * A range that leaves its space is an error of the INDIRECT itself.
  *
  * With VTTM_PKT_FLAG_UNPRIVILEGED, and in all that is nested below, SET_VM, FENCE and every space but
  * VTTM_SPACE_VM are refused (VTTM_FAULT_PRIVILEGE): a kernel need not read what user space wrote.
@@ -245,7 +248,7 @@ struct vttm_sg_entry {
  * @page .. @page + npages - 1 of @buffer in @generation under @key (vttm_stamp.h). @buffer and
  * @generation are not 0, @page + npages - 1 does not wrap.
  * STAMP_VERIFY: checks them; writes struct vttm_stamp_result to @result, an address in the space
- * of VTTM_PKT_SRC (16-byte aligned, within one page). @result is 0 and ignored for STAMP_WRITE.
+ * of VTTM_PKT_SRC (16-byte aligned, within one page). Both are 0 and ignored for STAMP_WRITE.
  * A bad page is no error of the packet: the fence status stays 0.
  */
 struct vttm_pkt_stamp {

@@ -6,8 +6,9 @@
  * 8 bytes wide, aligned, and on a _LO register (it then covers _LO and _HI). Any other access and
  * any hole reads as 0 and ignores writes; the device counts it (VTTM_REG_BAD_ACCESS).
  *
- * RO: writes are ignored. RW: reads back what was written. W1C: writing a 1 bit clears it. A value
- * that a register cannot take, or a write at the wrong time, is ignored and counted too.
+ * RO: writes are ignored. RW: reads back what was written. WO: reads as 0. W1C: writing a 1 bit
+ * clears it. A value that a register cannot take, or a write at the wrong time, is ignored and
+ * counted too; undefined bits of DEV_CTRL, IRQ_ENABLE and ENG_CTRL are dropped and not counted.
  * Two 4-byte reads of a pair that the device changes (LAST_FENCE, BYTES, FAULT_ADDR, counters) may
  * tear: read 8 bytes, or read HI, LO, HI until both HI agree.
  * Sizes are bytes, addresses are bytes. "Bus address" is what the driver gets from the DMA API.
@@ -65,8 +66,8 @@
 #define VTTM_DEV_STATUS_RESETTING (1u << 0)
 #define VTTM_REG_IRQ_STATUS 0x0030u    /* W1C: VTTM_IRQ_*; latched even while not enabled */
 /*
- * RW: a set bit lets its MSI-X vector fire: at each event, and at once if the bit is set while its
- * status is latched.
+ * RW: a set bit lets its MSI-X vector fire: at each event, and at once if the bit goes from 0 to 1
+ * while its status is latched.
  */
 #define VTTM_REG_IRQ_ENABLE 0x0034u
 #define VTTM_IRQ_ERROR (1u << 0)
@@ -92,12 +93,12 @@
 #define VTTM_REG_FAULT_INFO 0x0054u /* RO: reason[7:0] engine[11:8] access[12] ring[15:13] vm[31:16] */
 #define VTTM_FAULT_INFO_REASON(i) ((i) & 0xffu)
 #define VTTM_FAULT_INFO_ENGINE(i) (((i) >> 8) & 0xfu)
-#define VTTM_FAULT_INFO_WRITE (1u << 12)
+#define VTTM_FAULT_INFO_WRITE (1u << 12) /* the access was, or would have been, a write */
 #define VTTM_FAULT_INFO_RING(i) (((i) >> 13) & 7u)
 #define VTTM_FAULT_INFO_VM(i) ((i) >> 16)
 /*
  * RO: the address that faulted: of an access the VA (bus address, VRAM offset, if the packet named
- * such a space); of BAD_PACKET, BAD_FRAMING, PRIVILEGE and a SET_VM out of range the packet's: its
+ * such a space), to the byte; of a range beyond its space its begin; of BAD_PACKET, BAD_FRAMING, PRIVILEGE and a SET_VM out of range the packet's: its
  * bus address in the ring, or its address in the space of its indirect buffer.
  */
 #define VTTM_REG_FAULT_ADDR_LO 0x0058u
@@ -129,7 +130,7 @@ enum vttm_fault_reason {
  * translation any more, packets in flight included. The TLB never forgets by itself.
  * RANGE drops all that covers any page of it: large leaves and cached upper entries go as a whole.
  */
-#define VTTM_REG_TLB_INV_START_LO 0x0070u /* RW: first VA, 4 KiB aligned */
+#define VTTM_REG_TLB_INV_START_LO 0x0070u /* RW: first VA; rounded down to a page in use */
 #define VTTM_REG_TLB_INV_START_HI 0x0074u
 #define VTTM_REG_TLB_INV_PAGES 0x0078u /* RW: number of 4 KiB pages */
 #define VTTM_REG_TLB_INV_CMD 0x007cu   /* WO: scope[1:0], vm[31:16] */
@@ -192,13 +193,13 @@ enum vttm_fault_reason {
 /*
  * Rings (VTTM_FEATURE_RINGS). Each ring of an engine has a block of the registers below; that of
  * ring 0 is the engine's. All are the ring's own but for CLASS, BYTES and PACKETS, which are the
- * engine's and the same in each block.
+ * engine's and the same in each block. Behind the last ring other registers begin at once.
  */
 #define VTTM_NUM_RINGS 4u
 #define VTTM_RING_BLOCK(e, r) (VTTM_ENGINE_BASE(e) + (r) * 0x1000u)
 
 #define VTTM_ENG_CTRL 0x00u             /* RW */
-#define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches packets only while set */
+#define VTTM_ENG_CTRL_ENABLE (1u << 0)  /* fetches only while set; a packet under way runs on */
 /*
  * Self-clearing: drops packet and buffers under way, HEAD = TAIL = 0, no current VM, no pending error,
  * clears HALTED. ENABLE becomes what the same write says. The ring's place, LAST_FENCE, PRIORITY,
@@ -230,7 +231,7 @@ enum vttm_fault_reason {
 #define VTTM_ENG_TAIL 0x24u
 #define VTTM_ENG_LAST_FENCE_LO 0x28u    /* RO: sequence number of the last FENCE packet */
 #define VTTM_ENG_LAST_FENCE_HI 0x2cu
-#define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written or verified since device reset */
+#define VTTM_ENG_BYTES_LO 0x30u /* RO: bytes written, verified, hashed since device reset */
 #define VTTM_ENG_BYTES_HI 0x34u
 #define VTTM_ENG_PACKETS 0x38u /* RO: packets done without error since device reset */
 /* RO: number of the last stall; 0: none since device reset. 24 bits, 1 follows 2^24 - 1. */
