@@ -284,7 +284,11 @@ static void vttm_stop(struct pci_dev *pdev)
 	drm_dev_unplug(&vdev->drm);
 	vttm_sched_quiesce(vdev);
 	/* Rings and fault ring are freed next. */
-	vttm_hw_reset(vdev);
+	if (pci_device_is_present(pdev))
+		vttm_hw_reset(vdev);
+	/* Who has it open keeps buffers and page tables, but this bus is not theirs any more. */
+	vttm_bo_detach_all(vdev);
+	vttm_vm_detach_all(vdev);
 	pci_clear_master(pdev);
 }
 

@@ -207,6 +207,7 @@ int vttm_gem_madvise_ioctl(struct drm_device *drm, void *data, struct drm_file *
 
 /* vttm_bo.c: TTM's device with its memory types */
 int vttm_mm_init(struct vttm_device *vdev);
+void vttm_bo_detach_all(struct vttm_device *vdev);
 
 /* vttm_vram.c, vttm_gtt.c */
 int vttm_vram_init(struct vttm_device *vdev);

@@ -14,13 +14,16 @@
 #include <linux/module.h>
 #include <linux/sizes.h>
 
+#include <drm/drm_drv.h>
+
 #include "vttm_drv.h"
 #include "vttm_vm.h"
 
 struct vttm_pt {
 	struct list_head link; /* of dead tables */
-	__le64 *entries;
+	__le64 *entries; /* a page; DMA is coherent, see vttm_check_dma() */
 	dma_addr_t dma;
+	bool mapped; /* false: the device is gone, and with it what its bus knows */
 	u32 used; /* leaf table: pages of mappings; else: children */
 	u32 live; /* leaf table: valid leaves, in pages; under vttm_vm.pt_lock */
 	struct vttm_pt *children[]; /* VTTM_PT_ENTRIES of them, none in a leaf table */
@@ -32,10 +35,30 @@ static bool vttm_large_leaves = true;
 module_param_named(large_leaves, vttm_large_leaves, bool, 0644);
 MODULE_PARM_DESC(large_leaves, "map 64 KiB and 2 MiB at once where a buffer allows it (default: yes)");
 
+static void vttm_pt_unmap(struct vttm_device *vdev, struct vttm_pt *pt)
+{
+	if (pt->mapped)
+		dma_unmap_single(vdev->drm.dev, pt->dma, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
+	pt->mapped = false;
+}
+
 static void vttm_pt_free(struct vttm_device *vdev, struct vttm_pt *pt)
 {
-	dma_free_coherent(vdev->drm.dev, VTTM_PAGE_SIZE, pt->entries, pt->dma);
+	vttm_pt_unmap(vdev, pt);
+	free_page((unsigned long)pt->entries);
 	kfree(pt);
+}
+
+static bool vttm_pt_map(struct vttm_device *vdev, struct vttm_pt *pt)
+{
+	int idx;
+
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return false;
+	pt->dma = dma_map_single(vdev->drm.dev, pt->entries, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
+	pt->mapped = !dma_mapping_error(vdev->drm.dev, pt->dma);
+	drm_dev_exit(idx);
+	return pt->mapped;
 }
 
 static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int level)
@@ -45,9 +68,13 @@ static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int leve
 	if (!pt)
 		return NULL;
 	INIT_LIST_HEAD(&pt->link);
-	pt->entries = dma_alloc_coherent(vdev->drm.dev, VTTM_PAGE_SIZE, &pt->dma, GFP_KERNEL);
+	pt->entries = (__le64 *)get_zeroed_page(GFP_KERNEL);
 	if (!pt->entries) {
 		kfree(pt);
+		return NULL;
+	}
+	if (!vttm_pt_map(vdev, pt)) {
+		vttm_pt_free(vdev, pt);
 		return NULL;
 	}
 	return pt;
@@ -73,6 +100,22 @@ void vttm_pt_destroy_root(struct vttm_device *vdev, struct vttm_pt *root)
 {
 	WARN_ON(root->used);
 	vttm_pt_free(vdev, root);
+}
+
+static void vttm_pt_detach_level(struct vttm_device *vdev, struct vttm_pt *pt, unsigned int level)
+{
+	unsigned int i;
+
+	vttm_pt_unmap(vdev, pt);
+	for (i = 0; level && i < VTTM_PT_ENTRIES; i++)
+		if (pt->children[i])
+			vttm_pt_detach_level(vdev, pt->children[i], level - 1);
+}
+
+/* For a device that goes, under vttm_vm.lock: the tables stay, but no bus leads to them any more. */
+void vttm_pt_detach(struct vttm_device *vdev, struct vttm_pt *root)
+{
+	vttm_pt_detach_level(vdev, root, VTTM_PT_ROOT_LEVEL);
 }
 
 /* What to write to the VM's root register. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Jobs: from the scheduler to the rings, and what happens when they hang. */
 #include <linux/iopoll.h>
+#include <linux/pci.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -208,7 +209,8 @@ void vttm_sched_quiesce(struct vttm_device *vdev)
 {
 	unsigned int i;
 
-	vttm_sched_wait(vdev);
+	if (pci_device_is_present(to_pci_dev(vdev->drm.dev)))
+		vttm_sched_wait(vdev);
 	for (i = 0; i < VTTM_NUM_ENGINES; i++)
 		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
 }

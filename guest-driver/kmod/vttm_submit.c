@@ -211,11 +211,14 @@ static int vttm_submit_try(struct vttm_submit *submit, u64 *seqno, bool *pushed)
 	struct drm_sched_job *job = &submit->job->base;
 	bool alone;
 	u32 i;
-	int ret;
+	int ret, idx;
 
+	/* The device's bus is needed to bring buffers there. */
+	if (!drm_dev_enter(&submit->vdev->drm, &idx))
+		return -ENODEV;
 	ret = vttm_submit_lock_retry(submit, &alone);
 	if (ret)
-		return ret;
+		goto out_exit;
 
 	/* Jobs that share a buffer run in the order of submission, moves included. */
 	for (i = 0; !ret && i < submit->num_objs; i++)
@@ -231,6 +234,8 @@ static int vttm_submit_try(struct vttm_submit *submit, u64 *seqno, bool *pushed)
 		up_write(&submit->vdev->validate_lock);
 	else
 		up_read(&submit->vdev->validate_lock);
+out_exit:
+	drm_dev_exit(idx);
 	return ret;
 }
 

@@ -6,6 +6,7 @@
  * invalidation, as invalid entries are never cached) and invalid before the buffer's pages go
  * elsewhere (vttm_vm_zap_bo()). Zapping waits for the jobs that use the buffer.
  */
+#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
@@ -65,6 +66,40 @@ void vttm_vm_restore_all(struct vttm_device *vdev)
 			vttm_write64(vdev, VTTM_REG_VM_ROOT_LO(id), vttm_pt_root_entry(vm->root));
 }
 
+/* A reference to the VM of this id; NULL if there is none. One on its way out is waited for. */
+static struct vttm_vm *vttm_vm_find(struct vttm_device *vdev, u32 id)
+{
+	struct vttm_vm *vm;
+
+	for (;;) {
+		xa_lock(&vdev->vms);
+		vm = xa_load(&vdev->vms, id);
+		if (!vm || kref_get_unless_zero(&vm->ref))
+			break;
+		xa_unlock(&vdev->vms);
+		msleep(1);
+	}
+	xa_unlock(&vdev->vms);
+	return vm;
+}
+
+/* Behind drm_dev_unplug(), so that no table is made any more. */
+void vttm_vm_detach_all(struct vttm_device *vdev)
+{
+	u32 id;
+
+	for (id = 0; id < VTTM_MAX_VMS; id++) {
+		struct vttm_vm *vm = vttm_vm_find(vdev, id);
+
+		if (!vm)
+			continue;
+		mutex_lock(&vm->lock);
+		vttm_pt_detach(vdev, vm->root);
+		mutex_unlock(&vm->lock);
+		vttm_vm_put(vm);
+	}
+}
+
 static void vttm_vm_release(struct kref *ref)
 {
 	struct vttm_vm *vm = container_of(ref, struct vttm_vm, ref);
@@ -77,10 +112,11 @@ static void vttm_vm_release(struct kref *ref)
 	}
 	/* The next user of the id must not meet translations of this one. */
 	vttm_hw_tlb_invalidate(vdev, VTTM_TLB_INV_CMD(VTTM_TLB_INV_VM, vm->id), 0, 0);
+	/* Found until here by who waits for its end: vttm_vm_detach_all(). */
+	vttm_pt_destroy_root(vdev, vm->root);
 	mutex_lock(&vdev->hw_lock);
 	xa_erase(&vdev->vms, vm->id);
 	mutex_unlock(&vdev->hw_lock);
-	vttm_pt_destroy_root(vdev, vm->root);
 	atomic64_dec(&vdev->stats.vm_count);
 	mtree_destroy(&vm->mappings);
 	mutex_destroy(&vm->lock);

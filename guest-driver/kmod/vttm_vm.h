@@ -48,6 +48,7 @@ struct vttm_mapping {
 /* vttm_vm.c */
 struct vttm_vm *vttm_vm_create(struct vttm_device *vdev);
 void vttm_vm_restore_all(struct vttm_device *vdev);
+void vttm_vm_detach_all(struct vttm_device *vdev);
 void vttm_vm_put(struct vttm_vm *vm);
 void vttm_vm_close(struct vttm_vm *vm);
 void vttm_vm_forget_bo(struct vttm_vm *vm, struct vttm_bo *bo);
@@ -58,6 +59,7 @@ int vttm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 /* vttm_pt.c */
 struct vttm_pt *vttm_pt_create_root(struct vttm_device *vdev);
 void vttm_pt_destroy_root(struct vttm_device *vdev, struct vttm_pt *root);
+void vttm_pt_detach(struct vttm_device *vdev, struct vttm_pt *root);
 u64 vttm_pt_root_entry(struct vttm_pt *root);
 int vttm_pt_get(struct vttm_device *vdev, struct vttm_pt *root, u64 va, u32 pages,
 		struct list_head *dead);
