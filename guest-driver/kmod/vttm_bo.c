@@ -78,8 +78,8 @@ static struct vttm_bo *vttm_bo_next(struct vttm_device *vdev, unsigned long *id)
 }
 
 /*
- * Behind drm_dev_unplug(), with all jobs ended: buffers keep their pages, but no bus leads to them any
- * more. Those that were freed while they were busy are gone behind it.
+ * Behind drm_dev_unplug(), with all jobs ended: buffers keep their pages, but no bus leads to them
+ * any more. Those that were freed while they were busy are gone behind it.
  */
 void vttm_bo_detach_all(struct vttm_device *vdev)
 {

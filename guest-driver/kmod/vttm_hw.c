@@ -106,9 +106,9 @@ void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 }
 
 /*
- * Before registers are touched that the whole driver uses: false while there is no device to touch,
- * be it for ever or for now. Else behind it the device is neither reset nor put to sleep, nor pulled
- * out in good order, until vttm_hw_exit().
+ * Before registers are touched that the whole driver uses: false while there is no device to
+ * touch, be it for ever or for now. Else behind it the device is neither reset nor put to sleep,
+ * nor pulled out in good order, until vttm_hw_exit().
  */
 bool vttm_hw_enter(struct vttm_device *vdev, int *idx)
 {

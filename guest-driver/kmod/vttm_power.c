@@ -2,10 +2,10 @@
 /*
  * Function level reset from outside (sysfs, VFIO) and system sleep.
  *
- * Around both the device is parked: the jobs in the rings end, further ones wait with the schedulers,
- * and nobody touches a register. Before that, buffers leave VRAM, whose content sleep and some ways of
- * resetting take away; they come back when they are next used. Page tables and rings are in system
- * memory, which lasts.
+ * Around both the device is parked: the jobs in the rings end, further ones wait with the
+ * schedulers, and nobody touches a register. Before that, buffers leave VRAM, whose content sleep
+ * and some ways of resetting take away; they come back when they are next used. Page tables and
+ * rings are in system memory, which lasts.
  */
 #include <linux/interrupt.h>
 #include <linux/pci.h>
@@ -112,9 +112,9 @@ static int vttm_evict_vram(struct vttm_device *vdev)
 }
 
 /*
- * Which way the function is reset, the PCI core does not say. A function level reset keeps VRAM, a trip
- * to D3hot does not. So VRAM is evicted, and nobody fills it before the reset: jobs would, whose SUBMIT
- * waits. Without room for all of it the rest stays there and takes its chance.
+ * Which way the function is reset, the PCI core does not say. A function level reset keeps VRAM, a
+ * trip to D3hot does not. So VRAM is evicted, and nobody fills it before the reset: SUBMIT waits.
+ * Without room for all of it the rest stays there and takes its chance.
  */
 static void vttm_reset_prepare(struct pci_dev *pdev)
 {
@@ -140,8 +140,8 @@ const struct pci_error_handlers vttm_err_handlers = {
 };
 
 /*
- * User space stands still, and all other devices are still there, swap among them: now is the time to
- * find memory for what is in VRAM. What is in GTT stays there.
+ * User space stands still, and all other devices are still there, swap among them: now is the time
+ * to find memory for what is in VRAM. What is in GTT stays there.
  */
 static int vttm_pm_prepare(struct device *dev)
 {

@@ -112,7 +112,7 @@ static void vttm_pt_detach_level(struct vttm_device *vdev, struct vttm_pt *pt, u
 			vttm_pt_detach_level(vdev, pt->children[i], level - 1);
 }
 
-/* For a device that goes, under vttm_vm.lock: the tables stay, but no bus leads to them any more. */
+/* For a device that goes, under vttm_vm.lock: the tables stay, but no bus leads to them. */
 void vttm_pt_detach(struct vttm_device *vdev, struct vttm_pt *root)
 {
 	vttm_pt_detach_level(vdev, root, VTTM_PT_ROOT_LEVEL);

@@ -148,8 +148,8 @@ static const struct drm_sched_backend_ops vttm_sched_ops = {
 };
 
 /*
- * Stops the schedulers: from here on no job is emitted, and no time-out handled. What is in the rings
- * stays there; see vttm_sched_wait().
+ * Stops the schedulers: from here on no job is emitted, and no time-out handled. What is in the
+ * rings stays there; see vttm_sched_wait().
  */
 void vttm_sched_park(struct vttm_device *vdev)
 {

@@ -77,7 +77,7 @@ static struct vttm_vm *vttm_vm_find(struct vttm_device *vdev, u32 id)
 		if (!vm || kref_get_unless_zero(&vm->ref))
 			break;
 		xa_unlock(&vdev->vms);
-		msleep(1);
+		usleep_range(500, 1000);
 	}
 	xa_unlock(&vdev->vms);
 	return vm;
