@@ -96,6 +96,11 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
         p.min_unchanged = config.min_unchanged;
         p.min_huge_unsplit_share = config.min_unsplit;
     }
+    // The device sees the IOMMU's addresses: whether a page stayed where it was, it cannot tell.
+    if (config.iommu) {
+        p.min_unchanged.reset();
+        p.max_unchanged.reset();
+    }
     if (config.memcg_limit_mib) {
         using oracle::VerdictKind;
         p.must_grow.emplace_back("memcg.events.max");
