@@ -33,7 +33,7 @@
 #define VTTM_MAGIC 0x4d545456u /* "VTTM" */
 #define VTTM_REG_ABI 0x0004u   /* RO: major << 16 | minor; a driver refuses an unknown major */
 #define VTTM_ABI_MAJOR 1u
-#define VTTM_ABI_MINOR 2u
+#define VTTM_ABI_MINOR 3u
 #define VTTM_REG_FEATURES_LO 0x0008u /* RO: VTTM_FEATURE_* */
 #define VTTM_REG_FEATURES_HI 0x000cu
 #define VTTM_FEATURE_STALE_DETECT (1u << 0) /* stale TLB use is detected and counted */
@@ -51,6 +51,7 @@
 #define VTTM_FEATURE_RINGS (1u << 12)       /* VTTM_REG_NUM_RINGS rings per engine, priorities */
 #define VTTM_FEATURE_COUNTERS (1u << 13)    /* VTTM_COUNTER_BASE */
 #define VTTM_FEATURE_VRAM_BALLOON (1u << 14) /* VTTM_REG_VRAM_TARGET */
+#define VTTM_FEATURE_POISON (1u << 15)       /* VTTM_FAULT_POISON; since ABI 1.3 */
 #define VTTM_REG_VRAM_SIZE_LO 0x0010u       /* RO: bytes of VRAM, multiple of 2 MiB */
 #define VTTM_REG_VRAM_SIZE_HI 0x0014u
 #define VTTM_REG_VRAM_VISIBLE_LO 0x0018u /* RO: bytes of VRAM seen through BAR2; follows its size */
@@ -122,6 +123,7 @@ enum vttm_fault_reason {
 	VTTM_FAULT_LEAF_ALIGN = 12,   /* address of a large leaf is not what its place asks for */
 	VTTM_FAULT_LEAF_MIXED = 13,   /* the 16 entries of a 64 KiB leaf do not agree */
 	VTTM_FAULT_PRIVILEGE = 14,    /* a packet that must not stand in an unprivileged IB */
+	VTTM_FAULT_POISON = 15,       /* read of VRAM that has lost its content (uncorrectable error) */
 };
 
 /* --- TLB invalidation ------------------------------------------------------------------------

@@ -31,6 +31,7 @@ static const char *vttm_fault_name(u32 reason)
 		[VTTM_FAULT_LEAF_ALIGN] = "large leaf misaligned",
 		[VTTM_FAULT_LEAF_MIXED] = "large leaf mixed",
 		[VTTM_FAULT_PRIVILEGE] = "privileged packet",
+		[VTTM_FAULT_POISON] = "poisoned VRAM",
 	};
 
 	return reason < ARRAY_SIZE(names) && names[reason] ? names[reason] : "unknown";

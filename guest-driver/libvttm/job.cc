@@ -40,6 +40,8 @@ const char* fault_reason_name(std::uint32_t reason) {
             return "large leaf mixed";
         case VTTM_FAULT_PRIVILEGE:
             return "privileged packet";
+        case VTTM_FAULT_POISON:
+            return "poisoned VRAM";
         default:
             return "unknown";
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "host-backend/model/fault_lane.h"
 #include "protocol/vttm_packets.h"
 
 namespace vttm::model {
@@ -112,7 +113,31 @@ bool Cursor::fill_run() {
     return true;
 }
 
+// What the host's plan does to the access of the run: false, or it has failed. Poison further on
+// shortens the run.
+bool Cursor::fault_strikes() {
+    FaultLane& lane = *stale_.faults();
+    if (run_space_ == VTTM_SPACE_SYSTEM) {
+        if (!lane.system_access_fails(run_phys_)) return false;
+        fault_ = fault_here(VTTM_FAULT_BUS);
+        return true;
+    }
+    if (write_) return false;
+    const auto bad = lane.first_poisoned(run_phys_, run_left_);
+    if (!bad) return false;
+    if (*bad > run_phys_) {
+        run_left_ = *bad - run_phys_;
+        ahead_.reset();  // it is no more behind the run
+        return false;
+    }
+    lane.poison_met(run_phys_);
+    fault_ = fault_here(VTTM_FAULT_POISON);
+    return true;
+}
+
 bool Cursor::map_run() {
+    if (stale_.faults() && fault_strikes()) [[unlikely]]
+        return false;
     if (run_space_ == VTTM_SPACE_VRAM) {
         // Once more: the translation may be older than the present limit.
         if (!bus_.vram_contains(run_phys_, run_left_)) {

@@ -10,14 +10,18 @@
 
 namespace vttm::model {
 
+class FaultLane;
+
 // Who wants to know of accesses through a stale translation: once per leaf and chunk of a packet,
-// with the @pages of the leaf that are used.
+// with the @pages of the leaf that are used. And who says which accesses shall fail, if any.
 class StaleSink {
 public:
     virtual void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) = 0;
+    FaultLane* faults() const { return faults_; }
 
 protected:
     ~StaleSink() = default;
+    FaultLane* faults_ = nullptr;
 };
 
 // An address range in the space that a packet names.
@@ -72,6 +76,7 @@ private:
     bool fill_run();
     bool fill_run_virtual();
     bool map_run();
+    bool fault_strikes();
     void unmap();
 
     const Bus& bus_;

@@ -76,6 +76,10 @@ public:
         if (ops_.vram_given_up) ops_.vram_given_up(opaque_, offset, len);
     }
 
+    void removed(bool gone) const {
+        if (ops_.removed) ops_.removed(opaque_, gone);
+    }
+
     void irq(unsigned vector) const { ops_.irq(opaque_, vector); }
     bool wants_witness() const { return ops_.witness != nullptr; }
     void witness(const vttm_witness_record* rec, size_t n) const {

@@ -27,6 +27,18 @@ void put(const std::string& text, char* buf, size_t len) {
     buf[n] = '\0';
 }
 
+template <typename Make>
+size_t put_json(Make make, char* buf, size_t len) {
+    try {
+        const std::string text = make();
+        put(text, buf, len);
+        return text.size();
+    } catch (const std::exception&) {
+        put("", buf, len);
+        return 0;
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -72,15 +84,24 @@ VTTM_EXPORT uint64_t vttm_model_vram_limit(vttm_model* m) {
     return m->device.vram_balloon().limit();
 }
 
-VTTM_EXPORT size_t vttm_model_stats_json(vttm_model* m, char* buf, size_t len) {
+VTTM_EXPORT int vttm_model_set_fault_plan(vttm_model* m, const char* plan, char* err,
+                                          size_t errlen) {
     try {
-        const std::string text = m->device.stats_json();
-        put(text, buf, len);
-        return text.size();
-    } catch (const std::exception&) {
-        put("", buf, len);
+        m->device.set_fault_plan(plan);
+        put("", err, errlen);
         return 0;
+    } catch (const std::exception& e) {
+        put(e.what(), err, errlen);
+        return -1;
     }
+}
+VTTM_EXPORT size_t vttm_model_faults_json(vttm_model* m, char* buf, size_t len) {
+    return put_json([m] { return m->device.faults_json(); }, buf, len);
+}
+VTTM_EXPORT int vttm_model_removed(vttm_model* m) { return m->device.removed(); }
+
+VTTM_EXPORT size_t vttm_model_stats_json(vttm_model* m, char* buf, size_t len) {
+    return put_json([m] { return m->device.stats_json(); }, buf, len);
 }
 
 }  // extern "C"

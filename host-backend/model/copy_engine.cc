@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "host-backend/model/copy_job.h"
+#include "host-backend/model/write_spoiler.h"
 
 namespace vttm::model {
 
@@ -90,13 +91,22 @@ private:
             const uint64_t len = std::min(from->len, to->len);
             // Two virtual ranges may lead to the same page: then the bytes are the driver's
             // problem, but the copy itself must stay defined.
-            std::memmove(to->ptr, from->ptr, len);
+            std::memmove(begin_write(*to, len), from->ptr, len);
+            end_write(*to, len);
             src_.advance(len);
             dst_.advance(len);
             bytes += len;
             n -= len;
         }
         return {};
+    }
+
+    // Where the @len bytes at @to are written: there, unless the host wants them spoiled.
+    uint8_t* begin_write(const Cursor::Piece& to, uint64_t len) {
+        return ctx_.spoiler ? ctx_.spoiler->stage(to.ptr, len, job_.total()) : to.ptr;
+    }
+    void end_write(const Cursor::Piece& to, uint64_t len) {
+        if (ctx_.spoiler) ctx_.spoiler->commit(to, len);
     }
 
     Fault fill(uint64_t n, uint64_t& bytes) {
@@ -106,7 +116,9 @@ private:
             const uint64_t words = to->len / 4;
             if (!words || reinterpret_cast<uintptr_t>(to->ptr) % 4)
                 return dst_.fault_here(VTTM_FAULT_BUS);
-            std::fill_n(reinterpret_cast<uint32_t*>(to->ptr), words, job_.value());
+            std::fill_n(reinterpret_cast<uint32_t*>(begin_write(*to, words * 4)), words,
+                        job_.value());
+            end_write(*to, words * 4);
             dst_.advance(words * 4);
             bytes += words * 4;
             n -= words * 4;

@@ -136,6 +136,7 @@ Fault CopyJob::check_list(const ExecContext& ctx) {
         whole.len += e.len;
     }
     if (whole.len > kMaxLen) return bad_packet(ctx);
+    sum_ = whole.len;
     if (auto reason = check_range(ctx.bus, whole))
         return operand_fault(ctx, packet_addr_, reason, whole.addr, !scatter);
     for (const vttm_sg_entry& e : entries_) {

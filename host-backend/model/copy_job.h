@@ -34,6 +34,8 @@ public:
     // The next segment in the order of the work; false: there is none.
     bool next(Segment& out);
     bool at_end() const { return index_ == segments(); }
+    // Bytes in all; known when the list is there.
+    uint64_t total() const { return kind_ == Kind::rows ? width_ * height_ : sum_; }
 
 private:
     // @height rows of @width bytes; a linear range is one row.
@@ -65,6 +67,7 @@ private:
     bool list_wanted_ = false;
     std::vector<vttm_sg_entry> entries_;
     uint64_t linear_pos_ = 0;
+    uint64_t sum_ = 0;  // of the list
 };
 
 }  // namespace vttm::model

@@ -47,7 +47,7 @@ Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void*
       irq_(bus_),
       vram_balloon_(bus_, irq_),
       shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
-              [this] { look_again(); }} {
+              [this] { look_again(); }, [this] { return begin_reset(); }, [this] { remove(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
     const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)

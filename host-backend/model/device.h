@@ -12,6 +12,7 @@
 #include <string>
 
 #include "host-backend/model/engine.h"
+#include "host-backend/model/fault_lane.h"
 #include "host-backend/model/vram_balloon.h"
 
 namespace vttm::model {
@@ -46,6 +47,11 @@ public:
     Engine& engine(unsigned e) { return *engines_[e]; }
     VramBalloon& vram_balloon() { return vram_balloon_; }
 
+    // Faults on demand (faults.cc); by the host only. Throws FaultPlanError, and then nothing changes.
+    void set_fault_plan(std::string_view text);
+    std::string faults_json() const;
+    bool removed() const { return removed_.load(std::memory_order_relaxed); }
+
 private:
     std::optional<uint32_t> read32(uint32_t off);
     std::optional<uint64_t> read64(uint32_t off);
@@ -59,6 +65,10 @@ private:
     bool begin_reset();
     void engine_reset_done();
     void look_again();
+    void remove();
+    void bring_back();
+    void strike_at_once(FaultRecord& record);
+    uint64_t injected() const;
     void bad_access() { bad_accesses_.fetch_add(1, std::memory_order_relaxed); }
 
     Bus bus_;
@@ -85,8 +95,14 @@ private:
     unsigned reset_left_ = 0;  // engines that have not obeyed yet
     std::atomic<bool> resetting_{false};
 
+    std::atomic<bool> removed_{false};  // by the host: reads are all ones, nothing else works
+
     EngineShared shared_;
     std::array<std::unique_ptr<Engine>, VTTM_NUM_ENGINES> engines_;
+
+    mutable std::mutex plan_mu_;  // which one record_ is; and injected_before_
+    std::unique_ptr<FaultRecord> record_;
+    uint64_t injected_before_ = 0;  // by earlier plans
 };
 
 }  // namespace vttm::model

@@ -79,6 +79,7 @@ void Engine::request_ring_reset(uint32_t rings) {
 void Engine::apply_ring_reset(uint32_t rings) {
     for (unsigned r = 0; r < kRings; r++)
         if (rings & (1u << r)) rings_[r]->reset();
+    if (rings == kAllRings) core_.hung = false;
     reset_wanted_ &= ~rings;
     resets_.fetch_add(1, std::memory_order_relaxed);
 }
@@ -106,6 +107,19 @@ void Engine::request_device_reset() {
         apply_device_reset();
     }
     core_.shared.device_reset_done();
+}
+
+void Engine::set_faults(FaultRecord* record) {
+    std::lock_guard lock(mu());
+    for (unsigned r = 0; r < kRings; r++)
+        rings_[r]->set_faults(record ? std::make_unique<FaultLane>(*record, core_.index, r)
+                                     : nullptr);
+    core_.stands_until.reset();
+}
+
+void Engine::hang() {
+    std::lock_guard lock(mu());
+    core_.hung = true;
 }
 
 void Engine::look_again() {
@@ -154,12 +168,21 @@ void Engine::stop() {
 
 // --- Worker --------------------------------------------------------------------------------------
 
+// Whether the host slows the whole engine down, and it has to wait still.
+bool Engine::stands() const {
+    return core_.stands_until && std::chrono::steady_clock::now() < *core_.stands_until;
+}
+
 // The ring whose turn it is: of those that have work and the highest priority, the one behind that
 // which had the last turn of this priority. None if there is nothing to do.
 RingContext* Engine::next_ring() {
     std::array<bool, kRings> ready;
     uint32_t priority = 0;
     bool any = false;
+    if (core_.stands_until) [[unlikely]] {
+        if (stands()) return nullptr;
+        core_.stands_until.reset();
+    }
     for (unsigned r = 0; r < kRings; r++) {
         ready[r] = rings_[r]->has_work();
         any |= ready[r];
@@ -176,6 +199,7 @@ RingContext* Engine::next_ring() {
 // Stands still until there may be something to do.
 void Engine::rest(std::unique_lock<std::mutex>& lock) {
     std::optional<RingContext::Time> until;
+    if (!paused_ && !core_.hung) until = core_.stands_until;
     if (!paused_)
         for (auto& ring : rings_)
             if (const auto at = ring->poll_time()) until = until ? std::min(*until, *at) : *at;

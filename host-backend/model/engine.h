@@ -39,6 +39,11 @@ public:
     // Resets everything; shared.device_reset_done is called when it is done, maybe at once.
     void request_device_reset();
 
+    // For the host's faults: what the rings shall suffer (null: nothing more; the engine is paused),
+    // and a standstill until a reset of all rings.
+    void set_faults(FaultRecord* record);
+    void hang();
+
     // Memory that a ring may wait for has changed.
     void look_again();
 
@@ -59,6 +64,7 @@ private:
     void obey_invalidations(std::unique_lock<std::mutex>& lock);
     void rest(std::unique_lock<std::mutex>& lock);
     RingContext* next_ring();
+    bool stands() const;
     void request_ring_reset(uint32_t rings);
     void apply_ring_reset(uint32_t rings);
     void apply_device_reset();

@@ -36,6 +36,8 @@ private:
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+class WriteSpoiler;
+
 // What an executor may use of its engine.
 struct ExecContext {
     const Bus& bus;
@@ -46,6 +48,7 @@ struct ExecContext {
     StaleSink& stale;
     unsigned engine = 0;  // index
     uint32_t vm = kNoVm;  // current VM
+    WriteSpoiler* spoiler = nullptr;  // of what the packet under way writes; mostly none
 };
 
 // What the packet under way says of an address, for witness records.

@@ -18,9 +18,28 @@ void IrqController::raise(uint32_t bit) {
     {
         std::lock_guard lock(mu_);
         status_ |= bit;
-        now = bit & enable_;
+        now = allowed(bit & enable_);
     }
     fire(now);
+}
+
+void IrqController::latch(uint32_t bit) {
+    std::lock_guard lock(mu_);
+    status_ |= bit;
+}
+
+void IrqController::fire_spurious(uint32_t bit) {
+    uint32_t now;
+    {
+        std::lock_guard lock(mu_);
+        now = allowed(bit);
+    }
+    fire(now);
+}
+
+void IrqController::mute(bool on) {
+    std::lock_guard lock(mu_);
+    muted_ = on;
 }
 
 void IrqController::write_enable(uint32_t bits) {
@@ -29,7 +48,7 @@ void IrqController::write_enable(uint32_t bits) {
         std::lock_guard lock(mu_);
         uint32_t added = bits & kAllIrqs & ~enable_;
         enable_ = bits & kAllIrqs;
-        now = added & status_;
+        now = allowed(added & status_);
     }
     fire(now);
 }

@@ -16,6 +16,11 @@ public:
     explicit IrqController(const Bus& bus) : bus_(bus) {}
 
     void raise(uint32_t bit);
+    // Two faults of the host: an event whose message gets lost, and a message without an event.
+    void latch(uint32_t bit);
+    void fire_spurious(uint32_t bit);
+    // Nothing is sent any more; status goes on.
+    void mute(bool on);
     void write_enable(uint32_t bits);
     void clear_status(uint32_t bits);
     void reset();
@@ -24,11 +29,13 @@ public:
 
 private:
     void fire(uint32_t bits) const;
+    uint32_t allowed(uint32_t bits) const { return muted_ ? 0 : bits; }  // mu_ held
 
     const Bus& bus_;
     mutable std::mutex mu_;
     uint32_t status_ = 0;
     uint32_t enable_ = 0;
+    bool muted_ = false;
 };
 
 }  // namespace vttm::model

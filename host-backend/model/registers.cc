@@ -15,7 +15,8 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
                                VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
-                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON;
+                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON |
+                               VTTM_FEATURE_POISON;
 
 struct EngineReg {
     unsigned engine;
@@ -42,6 +43,8 @@ bool is_vm_root(uint32_t off) { return off >= VTTM_REG_VM_ROOT_LO(0u) && off < k
 }  // namespace
 
 uint64_t Device::mmio_read(uint64_t off, unsigned size) {
+    if (removed()) [[unlikely]]
+        return size >= 8 ? ~0ull : (1ull << size * 8) - 1;
     if (off < VTTM_REGS_SIZE && (size == 4 || size == 8) && off % size == 0) {
         const uint32_t reg = static_cast<uint32_t>(off);
         if (size == 8) {
@@ -67,7 +70,7 @@ void Device::mmio_write(uint64_t off, uint64_t val, unsigned size) {
     if (off < VTTM_REGS_SIZE && (size == 4 || size == 8) && off % size == 0) {
         const uint32_t reg = static_cast<uint32_t>(off);
         // While a reset is under way nothing is taken; what was written would be lost anyway.
-        if (resetting_.load()) return;
+        if (resetting_.load() || removed()) return;
         if (size == 8)
             ok = write64(reg, val, ~0ull);
         else

@@ -30,6 +30,8 @@ RingContext::RingContext(EngineCore& core, unsigned number)
 // --- Turns ---------------------------------------------------------------------------------------
 
 bool RingContext::has_work() const {
+    if (core_.hung) return false;
+    if (held_until_) return std::chrono::steady_clock::now() >= *held_until_;
     if (stalled_) return false;
     if (waiting_)
         return enabled_ && (look_again_ || (shared_.clock.is_real() &&
@@ -38,19 +40,24 @@ bool RingContext::has_work() const {
 }
 
 std::optional<RingContext::Time> RingContext::poll_time() const {
+    if (core_.hung) return std::nullopt;
+    if (held_until_) return held_until_;
     if (!waiting_ || stalled_ || !enabled_ || !shared_.clock.is_real()) return std::nullopt;
     return poll_at_;
 }
 
 RingContext::Turn RingContext::begin_turn() {
     look_again_ = false;  // what changes from now on is another reason to look
+    held_until_.reset();
     return {ring_, std::exchange(give_up_, false)};
 }
 
 void RingContext::end_turn() {
-    packet_open_ = exec_ != nullptr;
+    packet_open_ = exec_ || fetched_;
     in_ib_ = ibs_.depth();
-    const bool waited = std::exchange(waiting_, packet_open_ && wait_ && !stalled_);
+    if (hold_.count() || slow_.count()) [[unlikely]]
+        begin_hold();
+    const bool waited = std::exchange(waiting_, exec_ && wait_ && !stalled_);
     if (!waiting_) return;
     back_off_ = waited ? std::min(2 * back_off_, kLastPoll) : kFirstPoll;
     poll_at_ = std::chrono::steady_clock::now() + back_off_;
@@ -67,6 +74,7 @@ void RingContext::reset() {
     ibs_.clear();
     error_ = VTTM_FAULT_NONE;
     ctx_.vm = kNoVm;
+    forget_faults();
     ring_.head = 0;
     ring_.tail = 0;
 }
@@ -81,20 +89,31 @@ void RingContext::device_reset() {
 }
 
 void RingContext::step(const Turn& turn) {
-    if (turn.give_up)
+    over_ = false;
+    if (landing_) [[unlikely]]
+        land();
+    else if (turn.give_up)
         drop_packet(VTTM_FAULT_NOT_VALID);  // the fault was reported when the ring stalled
     else if (exec_)
         run_packet();
-    else if (ibs_.depth() ? fetch_indirect() : fetch(turn.ring))
+    else if (std::exchange(fetched_, false) ||
+             ((ibs_.depth() ? fetch_indirect() : fetch(turn.ring)) && !held_up(turn.ring)))
         dispatch();
-    if (!exec_) ibs_.leave_finished();
+    if (!exec_ && !fetched_) ibs_.leave_finished();
+    if (faults_ || !late_.empty()) [[unlikely]]
+        packet_over();
 }
 
 bool RingContext::fetch(const RingState& ring) {
     uint32_t next = 0;
     packet_pos_ = ring.head;
     packet_.words[0] = 0;
-    Fault fault = fetch_packet(shared_.bus, ring, core_.cls, packet_, next);
+    Fault fault;
+    if (faults_ && faults_->strike(FaultKind::dma_error, kTargetRing, ring.base + ring.head))
+        [[unlikely]]
+        fault = {VTTM_FAULT_BUS, ring.base + ring.head};
+    else
+        fault = fetch_packet(shared_.bus, ring, core_.cls, packet_, next);
     if (fault) {
         fault.vm = ctx_.vm;
         halt(fault);
@@ -169,6 +188,8 @@ void RingContext::dispatch() {
 
 void RingContext::execute(Executor& exec) {
     wait_ = false;  // what a reset ended may have waited
+    if (faults_) [[unlikely]]
+        strike_writes();
     if (Fault fault = exec.begin(packet_))
         fail_packet(fault);
     else
@@ -179,6 +200,8 @@ void RingContext::run_packet() {
     wait_ = false;
     const Executor::Step s = exec_->step();
     core_.bytes.fetch_add(s.bytes, std::memory_order_relaxed);
+    if (faults_) [[unlikely]]
+        throttle(s.bytes);
     if (s.fault && is_retryable(s.fault)) {
         stall(s.fault);
     } else if (s.fault) {
@@ -213,23 +236,34 @@ void RingContext::fence() {
         fail_packet({VTTM_FAULT_BAD_PACKET, packet_.bus_addr, false, ctx_.vm});
         return;
     }
-    {
-        Bus::Mapping m = shared_.bus.map(addr, sizeof(vttm_fence_value), true);
-        if (m.size() < sizeof(vttm_fence_value) ||
-            reinterpret_cast<uintptr_t>(m.data()) % alignof(vttm_fence_value)) {
-            fail_packet({VTTM_FAULT_BUS, addr, true, ctx_.vm});
-            return;
-        }
-        auto* value = reinterpret_cast<vttm_fence_value*>(m.data());
-        __atomic_store_n(&value->status, error_, __ATOMIC_RELAXED);
-        __atomic_store_n(&value->rsvd, 0u, __ATOMIC_RELAXED);
-        __atomic_store_n(&value->seq, seq, __ATOMIC_RELEASE);
+    const LateFence fence{addr, seq, error_, (packet_.flags() & VTTM_PKT_FLAG_IRQ) != 0};
+    if (faults_ && strike_fence(fence)) [[unlikely]]
+        return;
+    if (!write_fence(fence)) {
+        fail_packet({VTTM_FAULT_BUS, addr, true, ctx_.vm});
+        return;
     }
     error_ = VTTM_FAULT_NONE;
     core_.fences.fetch_add(1, std::memory_order_relaxed);
     finish_packet();
-    last_fence_.store(seq, std::memory_order_release);
-    if (packet_.flags() & VTTM_PKT_FLAG_IRQ) shared_.irq.raise(VTTM_IRQ_ENGINE(core_.index));
+    tell_fence(fence);
+}
+
+bool RingContext::write_fence(const LateFence& fence) {
+    Bus::Mapping m = shared_.bus.map(fence.addr, sizeof(vttm_fence_value), true);
+    if (m.size() < sizeof(vttm_fence_value) ||
+        reinterpret_cast<uintptr_t>(m.data()) % alignof(vttm_fence_value))
+        return false;
+    auto* value = reinterpret_cast<vttm_fence_value*>(m.data());
+    __atomic_store_n(&value->status, fence.status, __ATOMIC_RELAXED);
+    __atomic_store_n(&value->rsvd, 0u, __ATOMIC_RELAXED);
+    __atomic_store_n(&value->seq, fence.seq, __ATOMIC_RELEASE);
+    return true;
+}
+
+void RingContext::tell_fence(const LateFence& fence) {
+    last_fence_.store(fence.seq, std::memory_order_release);
+    if (fence.irq) raise(VTTM_IRQ_ENGINE(core_.index));
     shared_.memory_signalled();
 }
 
@@ -265,6 +299,7 @@ void RingContext::finish_packet() {
     exec_ = nullptr;
     core_.packets.fetch_add(1, std::memory_order_relaxed);
     core_.witness.flush();
+    over_ = true;
 }
 
 // --- Faults --------------------------------------------------------------------------------------
@@ -278,6 +313,7 @@ void RingContext::drop_packet(vttm_fault_reason reason) {
     exec_ = nullptr;
     ibs_.clear();
     if (!error_) error_ = reason;
+    over_ = true;
 }
 
 // Only what the driver can cure by making an entry valid. Steps begin anew where they faulted.
@@ -301,7 +337,7 @@ void RingContext::stall(const Fault& fault) {
         std::lock_guard lock(core_.mu);
         stall_told_ = true;
     }
-    shared_.irq.raise(VTTM_IRQ_ERROR);
+    raise(VTTM_IRQ_ERROR);
 }
 
 // Who sees HALTED finds the fault on record, and the handler of the interrupt sees HALTED.
@@ -311,12 +347,12 @@ void RingContext::halt(const Fault& fault) {
         std::lock_guard lock(core_.mu);
         halted_ = true;
     }
-    shared_.irq.raise(VTTM_IRQ_ERROR);
+    raise(VTTM_IRQ_ERROR);
 }
 
 void RingContext::report(const Fault& fault) {
     record_fault(fault, 0);
-    shared_.irq.raise(VTTM_IRQ_ERROR);
+    raise(VTTM_IRQ_ERROR);
 }
 
 // All but the interrupt.

@@ -16,6 +16,7 @@
 #include "host-backend/model/indirect.h"
 #include "host-backend/model/irq.h"
 #include "host-backend/model/ring.h"
+#include "host-backend/model/write_spoiler.h"
 
 namespace vttm::model {
 
@@ -31,6 +32,9 @@ struct EngineShared {
     IrqController& irq;
     std::function<void()> device_reset_done;  // this engine has obeyed request_device_reset()
     std::function<void()> memory_signalled;   // rings that wait shall look again
+    // For the host's faults. false: a reset is under way already.
+    std::function<bool()> reset_device;
+    std::function<void()> remove_device;
 };
 
 // Since creation.
@@ -57,6 +61,9 @@ struct EngineCore {
     const unsigned index;
     const vttm_engine_class cls;
     std::mutex mu;
+    // Under mu. The host's faults: does nothing until a reset of all rings, or until then.
+    bool hung = false;
+    std::optional<std::chrono::steady_clock::time_point> stands_until;
     Mmu mmu;
     WitnessLog witness;
     // Written by the worker, read by anyone.
@@ -86,6 +93,8 @@ public:
     bool waiting() const { return waiting_; }
     uint32_t priority() const { return priority_; }
     void disable() { enabled_ = false; }
+    // What the plan of the host has for this ring. The worker is at rest.
+    void set_faults(std::unique_ptr<FaultLane> lane);
 
     // --- With mu held and the worker at rest, or by the worker.
     void reset();
@@ -110,6 +119,9 @@ private:
     void indirect();
     void skip(uint32_t dwords);
     void finish_packet();
+    bool write_fence(const LateFence& fence);
+    void tell_fence(const LateFence& fence);
+    void raise(uint32_t irq);
     void fail_packet(const Fault& fault);
     void drop_packet(vttm_fault_reason reason);
     bool is_retryable(const Fault& fault) const;
@@ -119,6 +131,20 @@ private:
     void record_fault(const Fault& fault, uint32_t stall);
     void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) override;
     vttm_witness_record witness_record(vttm_witness_kind kind, uint64_t va) const;
+
+    // Faults of the host (ring_faults.cc).
+    bool held_up(const RingState& ring);
+    bool strike_device();
+    void strike_early_fence(const RingState& ring);
+    bool strike_fence(const LateFence& fence);
+    void strike_writes();
+    void throttle(uint64_t bytes);
+    void hold(std::chrono::microseconds us) { hold_ += us; }
+    void packet_over();
+    void land();
+    void land(const LateWrite& write) const;
+    void begin_hold();
+    void forget_faults();
 
     EngineCore& core_;
     const EngineShared& shared_;
@@ -139,6 +165,7 @@ private:
     bool look_again_ = false;  // set at any time; cleared by each turn before it looks
     Time poll_at_{};
     std::chrono::microseconds back_off_{0};
+    std::optional<Time> held_until_;  // by the host's faults
 
     // The worker's:
     ExecContext ctx_;
@@ -152,6 +179,17 @@ private:
     Packet packet_;
     uint32_t packet_pos_ = 0;  // where it lies in the ring
     uint32_t behind_ = 0;      // dwords that lie behind it, as far as it may know
+    // For the host's faults:
+    std::unique_ptr<FaultLane> lane_;
+    bool fetched_ = false;  // the packet is held up before it begins
+    bool over_ = false;     // a packet has ended in this turn
+    std::vector<LateEffect> late_;
+    bool landing_ = false;                    // some of them are due
+    std::chrono::microseconds hold_{0};       // from the end of this turn on
+    std::chrono::nanoseconds slow_{0};        // ... of the whole engine
+    bool job_seen_ = false;                   // its FENCE was looked for
+    std::optional<uint32_t> early_fence_;     // where the FENCE lies that was told before its time
+    std::optional<WriteSpoiler> spoiler_;     // of the packet under way
 
     // Written by the worker, read by anyone.
     std::atomic<uint64_t> last_fence_{0};

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "host-backend/model/executor.h"
+#include "host-backend/model/write_spoiler.h"
 #include "protocol/vttm_stamp.h"
 
 namespace vttm::model {
@@ -117,8 +118,13 @@ Fault StampExecutor::run_pages(uint64_t chunk, uint64_t& bytes) {
         rec.space = piece->space;
         rec.engine_vm = ctx_.engine << 16 | ctx_.vm;
         rec.time_ns = time_ns_;
+        // Never verify's: that writes but its result.
+        WriteSpoiler* spoiler = verify_ ? nullptr : ctx_.spoiler;
+        uint8_t* first = piece->ptr;
+        if (spoiler) [[unlikely]]
+            first = spoiler->stage(first, n * VTTM_PAGE_SIZE, npages_ * VTTM_PAGE_SIZE);
         for (uint64_t i = 0; i < n; i++) {
-            uint8_t* page = piece->ptr + i * VTTM_PAGE_SIZE;
+            uint8_t* page = first + i * VTTM_PAGE_SIZE;
             if (verify_)
                 rec.stamp_class = verify_page(page);
             else
@@ -128,6 +134,8 @@ Fault StampExecutor::run_pages(uint64_t chunk, uint64_t& bytes) {
             rec.phys = piece->phys + i * VTTM_PAGE_SIZE;
             ctx_.witness.add(rec);
         }
+        if (spoiler) [[unlikely]]
+            spoiler->commit(*piece, n * VTTM_PAGE_SIZE);
         pages_.advance(n * VTTM_PAGE_SIZE);
         bytes += n * VTTM_PAGE_SIZE;
     }

@@ -35,6 +35,7 @@ std::string Device::stats_json() const {
                 {"faults", faults_.total()},
                 {"stale", faults_.stale_total()}};
     j["registers"] = {{"bad_access", bad_accesses_.load()}, {"resets", resets_.load()}};
+    j["injected"] = injected();
     return j.dump();
 }
 

@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define VTTM_MODEL_API 2u
+#define VTTM_MODEL_API 3u
 
 typedef struct vttm_model vttm_model;
 
@@ -53,6 +53,12 @@ struct vttm_model_ops {
 	 * records of a packet are handed over before the writeback of the next FENCE.
 	 */
 	void (*witness)(void *opaque, const struct vttm_witness_record *rec, size_t n);
+	/*
+	 * The host's fault plan has taken the device from the bus (@gone), or given it back: what the
+	 * embedder shows of it besides registers (VRAM, configuration) is to follow. May be NULL. Comes
+	 * from a worker or from within vttm_model_set_fault_plan().
+	 */
+	void (*removed)(void *opaque, int gone);
 	/* Called at start and end of each worker thread. May be NULL. */
 	void (*thread_enter)(void *opaque);
 	void (*thread_exit)(void *opaque);
@@ -105,6 +111,23 @@ uint64_t vttm_model_vram_limit(vttm_model *m);
 int vttm_model_set_vram_visible(vttm_model *m, uint64_t bytes);
 
 /*
+ * Faults on demand: what shall go wrong from now on, as JSON (docs/faults.md); "" ends it. 0, or
+ * -1 with a message in @err if the plan is wrong, and then the one in force stays. Waits for the
+ * workers as vttm_model_pause() does. Nothing that a guest does calls this, nor changes what it set.
+ * Not to be called by two threads at once.
+ */
+int vttm_model_set_fault_plan(vttm_model *m, const char *plan, char *err, size_t errlen);
+/*
+ * What the plan has done, as vttm_model_stats_json() does it:
+ *   {"seed", "total", "rules": [{"kind", "events", "injected"}],
+ *    "log": [{"number", "rule", "kind", "engine", "ring", "event", "address", "time_ns"}]}
+ * since the plan was set; of the log the last 256 entries.
+ */
+size_t vttm_model_faults_json(vttm_model *m, char *buf, size_t len);
+/* Whether the plan has taken the device from the bus. */
+int vttm_model_removed(vttm_model *m);
+
+/*
  * Writes a JSON object with counters since creation (a reset by the guest does not clear them):
  *   {"engines": {"copy": {"packets", "bytes", "busy_ns", "fences", "resets", "faults", "stale",
  *                         "tlb_hits", "tlb_misses", "root_walks", "walk_hits"}, "stamp": {...}},
@@ -112,7 +135,8 @@ int vttm_model_set_vram_visible(vttm_model *m, uint64_t bytes);
  *            "walk_hits", "walk_misses",         of the page-walk caches, at each TLB miss
  *            "fills_4k", "fills_64k", "fills_2m", leaves that went into the TLBs
  *            "faults", "stale"},
- *    "registers": {"bad_access", "resets"}}
+ *    "registers": {"bad_access", "resets"},
+ *    "injected"}                               faults of all fault plans
  * into @buf. Returns the length needed without the final NUL, as snprintf does.
  */
 size_t vttm_model_stats_json(vttm_model *m, char *buf, size_t len);

@@ -19,7 +19,8 @@ constexpr uint64_t kFeatures = VTTM_FEATURE_STALE_DETECT | VTTM_FEATURE_LARGE_LE
                                VTTM_FEATURE_FAULT_RING | VTTM_FEATURE_FAULT_RETRY |
                                VTTM_FEATURE_COPY_2D | VTTM_FEATURE_COPY_SG | VTTM_FEATURE_HASH |
                                VTTM_FEATURE_SYNC | VTTM_FEATURE_INDIRECT | VTTM_FEATURE_RINGS |
-                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON;
+                               VTTM_FEATURE_COUNTERS | VTTM_FEATURE_VRAM_BALLOON |
+                               VTTM_FEATURE_POISON;
 
 class Registers : public Machine {};
 
