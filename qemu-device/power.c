@@ -110,6 +110,9 @@ void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len)
     unsigned was = vttm_power_state(pdev);
     unsigned is;
 
+    if (vttm_is_removed(s)) {
+        return;
+    }
     pci_default_write_config(pdev, addr, val, len);
 
     is = vttm_power_state(pdev);

@@ -1,5 +1,5 @@
 /*
- * vttm virtual GPU, PCI shim: the resizable BAR of the VRAM
+ * vttm virtual GPU, PCI shim: BAR2, through which the CPU sees VRAM
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
@@ -24,6 +24,39 @@
 #define VTTM_REBAR_CAP_SHIFT 4
 #define VTTM_BAR_OFFSET (PCI_BASE_ADDRESS_0 + 4 * VTTM_BAR_VRAM)
 
+/* What BAR2 shows of a device that has left the bus */
+
+static uint64_t vttm_gone_read(void *opaque, hwaddr offset, unsigned size)
+{
+    return UINT64_MAX;
+}
+
+static void vttm_gone_write(void *opaque, hwaddr offset, uint64_t value,
+                            unsigned size)
+{
+}
+
+static const MemoryRegionOps vttm_gone_ops = {
+    .read = vttm_gone_read,
+    .write = vttm_gone_write,
+    .endianness = DEVICE_LITTLE_ENDIAN,
+    .valid = {
+        .min_access_size = 1,
+        .max_access_size = 8,
+        .unaligned = true,
+    },
+    .impl = {
+        .min_access_size = 1,
+        .max_access_size = 8,
+        .unaligned = true,
+    },
+};
+
+void vttm_rebar_show(VttmState *s, bool vram)
+{
+    memory_region_set_enabled(&s->vram_alias, vram);
+}
+
 static uint64_t vttm_rebar_size(VttmState *s)
 {
     return PCI_DEVICE(s)->io_regions[VTTM_BAR_VRAM].size;
@@ -42,22 +75,22 @@ static void vttm_rebar_resize(VttmState *s, uint64_t size)
     }
     trace_vttm_vram_resize(region->size, size);
     region->size = size;
+    memory_region_transaction_begin();
     memory_region_set_size(&s->vram_bar, size);
+    memory_region_set_size(&s->vram_alias, size);
+    memory_region_set_size(&s->vram_gone, size);
+    memory_region_transaction_commit();
     pci_set_quad(pdev->wmask + VTTM_BAR_OFFSET, ~(size - 1));
     pci_set_quad(pdev->config + VTTM_BAR_OFFSET, region->type);
     vttm_model_set_vram_visible(s->model, size);
 }
 
-/* After BAR2 is registered; nothing on a conventional bus. */
-void vttm_rebar_init(VttmState *s)
+static void vttm_rebar_add_capability(VttmState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
     uint8_t *cap = pdev->config + VTTM_REBAR_OFFSET;
     uint64_t sizes = 2 * s->vram_size - VTTM_VRAM_MIN; /* a bit per size */
 
-    if (!pci_is_express(pdev)) {
-        return;
-    }
     pcie_add_capability(pdev, PCI_EXT_CAP_ID_REBAR, VTTM_REBAR_VERSION,
                         VTTM_REBAR_OFFSET, VTTM_REBAR_SIZEOF);
     pci_set_long(cap + PCI_REBAR_CAP, sizes / MiB << VTTM_REBAR_CAP_SHIFT);
@@ -66,6 +99,37 @@ void vttm_rebar_init(VttmState *s)
     pci_set_long(pdev->wmask + VTTM_REBAR_OFFSET + PCI_REBAR_CTRL,
                  PCI_REBAR_CTRL_BAR_SIZE);
     vttm_rebar_resize(s, s->vram_visible);
+}
+
+void vttm_rebar_init(VttmState *s)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    Object *obj = OBJECT(s);
+
+    memory_region_init(&s->vram_bar, obj, "vttm-vram-bar", s->vram_visible);
+    /* Below the VRAM, and seen when that is off */
+    memory_region_init_io(&s->vram_gone, obj, &vttm_gone_ops, s,
+                          "vttm-vram-gone", s->vram_visible);
+    memory_region_init_alias(&s->vram_alias, obj, "vttm-vram", s->vram, 0,
+                             s->vram_visible);
+    memory_region_add_subregion_overlap(&s->vram_bar, 0, &s->vram_gone, 0);
+    memory_region_add_subregion_overlap(&s->vram_bar, 0, &s->vram_alias, 1);
+    pci_register_bar(pdev, VTTM_BAR_VRAM,
+                     PCI_BASE_ADDRESS_SPACE_MEMORY |
+                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
+                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar);
+    if (pci_is_express(pdev)) {
+        vttm_rebar_add_capability(s);
+    }
+}
+
+void vttm_rebar_exit(VttmState *s)
+{
+    if (memory_region_is_mapped(&s->vram_alias)) {
+        /* They hold references to the device, which would never go */
+        memory_region_del_subregion(&s->vram_bar, &s->vram_alias);
+        memory_region_del_subregion(&s->vram_bar, &s->vram_gone);
+    }
 }
 
 /* At each reset but the one by register: PCI core forgets the address next. */

@@ -213,6 +213,7 @@ static bool vttm_create_model(VttmState *s, Error **errp)
         .irq = vttm_irq_raise,
         .vram_dirty = vttm_vram_dirty,
         .vram_given_up = vttm_vram_given_up,
+        .removed = vttm_removed,
         .witness = s->witness.path ? vttm_witness_append : NULL,
         .thread_enter = vttm_thread_enter,
         .thread_exit = vttm_thread_exit,
@@ -244,11 +245,13 @@ static void vttm_exit(PCIDevice *pdev)
         vttm_iommu_wait(s, model, vttm_model_destroy);
     }
     vttm_iommu_unrealize(s);
+    vttm_faults_unrealize(s);
     if (s->irq_bh) {
         qemu_bh_delete(s->irq_bh);
         s->irq_bh = NULL;
         s->irq_pending = 0;
     }
+    vttm_rebar_exit(s);
     if (s->vram_ptr) {
         address_space_destroy(&s->vram_as);
         host_memory_backend_set_mapped(s->hostmem, false);
@@ -299,6 +302,7 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
     s->irq_bh = qemu_bh_new_guarded(vttm_irq_deliver, s,
                                     &DEVICE(s)->mem_reentrancy_guard);
     vttm_iommu_realize(s);
+    vttm_faults_realize(s);
     if (!vttm_create_model(s, errp)) {
         return false;
     }
@@ -308,16 +312,10 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
 
     memory_region_init_io(&s->regs, obj, &vttm_regs_ops, s, "vttm-regs",
                           VTTM_REGS_SIZE);
-    memory_region_init_alias(&s->vram_bar, obj, "vttm-vram", s->vram, 0,
-                             s->vram_visible);
     pci_register_bar(pdev, VTTM_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY,
                      &s->regs);
-    pci_register_bar(pdev, VTTM_BAR_VRAM,
-                     PCI_BASE_ADDRESS_SPACE_MEMORY |
-                     PCI_BASE_ADDRESS_MEM_TYPE_64 |
-                     PCI_BASE_ADDRESS_MEM_PREFETCH, &s->vram_bar);
     vttm_rebar_init(s);
-    return true;
+    return vttm_faults_start(s, errp);
 }
 
 static void vttm_realize(PCIDevice *pdev, Error **errp)
@@ -331,9 +329,9 @@ static void vttm_realize(PCIDevice *pdev, Error **errp)
 
 /* Properties and type */
 
-static char *vttm_get_stats(Object *obj, Error **errp)
+char *vttm_get_json(VttmState *s,
+                    size_t (*get)(vttm_model *, char *, size_t), Error **errp)
 {
-    VttmState *s = VTTM(obj);
     g_autofree char *json = NULL;
     size_t size = 0;
     size_t need;
@@ -343,11 +341,16 @@ static char *vttm_get_stats(Object *obj, Error **errp)
         return NULL;
     }
     /* Counters grow while we look, so the length may, too */
-    while ((need = vttm_model_stats_json(s->model, json, size)) >= size) {
+    while ((need = get(s->model, json, size)) >= size) {
         size = need + 64;
         json = g_realloc(json, size);
     }
     return g_steal_pointer(&json);
+}
+
+static char *vttm_get_stats(Object *obj, Error **errp)
+{
+    return vttm_get_json(VTTM(obj), vttm_model_stats_json, errp);
 }
 
 static void vttm_get_witness_lost(Object *obj, Visitor *v, const char *name,
@@ -417,6 +420,7 @@ static void vttm_instance_finalize(Object *obj)
 
     vttm_iommu_finalize(s);
     vttm_witness_finalize(&s->witness);
+    g_free(s->fault_plan);
 }
 
 static void vttm_class_init(ObjectClass *klass, void *data)
@@ -427,6 +431,7 @@ static void vttm_class_init(ObjectClass *klass, void *data)
 
     pc->realize = vttm_realize;
     pc->exit = vttm_exit;
+    pc->config_read = vttm_config_read;
     pc->config_write = vttm_config_write;
     pc->vendor_id = VTTM_PCI_VENDOR_ID;
     pc->device_id = VTTM_PCI_DEVICE_ID;
@@ -440,6 +445,7 @@ static void vttm_class_init(ObjectClass *klass, void *data)
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
     object_class_property_set_description(klass, "stats",
         "Counters of the GPU model (a JSON object)");
+    vttm_faults_class_init(klass);
     object_class_property_add(klass, "vram-target", "size",
                               vttm_get_vram_target, vttm_set_vram_target,
                               NULL, NULL);

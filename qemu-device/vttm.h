@@ -50,11 +50,14 @@ struct VttmState {
     HostMemoryBackend *hostmem;
     uint64_t vram_visible; /* after a reset; then the BAR's size has it */
     uint64_t vram_target; /* until realize; then the model has it */
+    char *fault_plan;     /* as it was set; NULL: none */
     VttmWitness witness;
 
     /* BARs */
     MemoryRegion regs;
     MemoryRegion vram_bar;
+    MemoryRegion vram_gone; /* what BAR2 shows of a removed device */
+    MemoryRegion vram_alias;
 
     /* VRAM as the GPU sees it: all of it, whatever BAR2 shows */
     MemoryRegion *vram;
@@ -73,6 +76,7 @@ struct VttmState {
     /* Bitmap of MSI-X vectors to fire; set on any thread, taken by irq_bh */
     uint32_t irq_pending;
     QEMUBH *irq_bh;
+    QEMUBH *removed_bh;
 
     VMChangeStateEntry *vm_change;
     Error *migration_blocker;
@@ -105,8 +109,23 @@ bool vttm_power_init(VttmState *s, Error **errp);
 void vttm_power_reset(VttmState *s);
 void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
 
+/* faults.c */
+bool vttm_is_removed(VttmState *s);
+void vttm_removed(void *opaque, int gone);
+void vttm_faults_realize(VttmState *s);
+bool vttm_faults_start(VttmState *s, Error **errp);
+void vttm_faults_unrealize(VttmState *s);
+void vttm_faults_class_init(ObjectClass *klass);
+uint32_t vttm_config_read(PCIDevice *pdev, uint32_t addr, int len);
+
+/* vttm.c: what @get of the model writes */
+char *vttm_get_json(VttmState *s,
+                    size_t (*get)(vttm_model *, char *, size_t), Error **errp);
+
 /* rebar.c */
 void vttm_rebar_init(VttmState *s);
+void vttm_rebar_exit(VttmState *s);
+void vttm_rebar_show(VttmState *s, bool vram);
 void vttm_rebar_reset(VttmState *s);
 void vttm_rebar_write_config(VttmState *s, uint32_t addr, int len);
 
