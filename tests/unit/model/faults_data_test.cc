@@ -142,11 +142,11 @@ TEST_F(FaultsData, WriteComesBehindTheFence) {
     const auto start = Clock::now();
     const uint64_t seq = kick(kCopy);
     ASSERT_TRUE(wait_fence(seq));
-    const Difference early = from_source();
+    const Difference early = at_rest([&] { return from_source(); });
     if (Clock::now() - start < milliseconds(150)) {  // else this machine is too busy to tell
         EXPECT_EQ(early.bytes, range(100, 108));
     }
-    ASSERT_TRUE(wait_for([&] { return from_source(4096).bytes.empty(); }));
+    ASSERT_TRUE(wait_for([&] { return at_rest([&] { return from_source(4096); }).bytes.empty(); }));
     EXPECT_GE(Clock::now() - start, milliseconds(200));
 }
 
@@ -176,6 +176,7 @@ TEST_F(FaultsData, LateWriteIsWhole) {
     ASSERT_TRUE(wait_for([&] { return injected() == 1 && idle(kCopy); }));
     bus_.limit_mappings(4096);  // comes in other pieces than it went
     EXPECT_EQ(finish(kCopy), 0u);
+    ASSERT_TRUE(wait_idle(kCopy));  // the write comes behind the fence
     EXPECT_THAT(from_source(16384).bytes, SizeIs(0));
     std::vector<uint8_t> seen(bus_.vram(), bus_.vram() + 16384);
     for (uint64_t i = 4000; i < 8096; i++) ASSERT_EQ(seen[i], 0xee) << "who read it before: " << i;
@@ -192,6 +193,7 @@ TEST_F(FaultsData, LateWriteKeepsToTheVramThatIsLeft) {
     ASSERT_EQ(vttm_model_set_vram_target(model_.get(), at), 0);
     wr64(VTTM_REG_VRAM_LIMIT_LO, at);
     EXPECT_EQ(finish(kCopy), 0u);
+    ASSERT_TRUE(wait_idle(kCopy));
     EXPECT_EQ(*bus_.vram(at), 0);
 }
 

@@ -16,7 +16,7 @@ protected:
         return fill_packet(VTTM_SPACE_SYSTEM, addr, kPage, value);
     }
     uint32_t word(uint64_t addr = kFree) {
-        return __atomic_load_n(reinterpret_cast<uint32_t*>(bus_.ram(addr)), __ATOMIC_ACQUIRE);
+        return at_rest([&] { return *reinterpret_cast<uint32_t*>(bus_.ram(addr)); });
     }
     // What a driver does after a device reset.
     void bring_up() {

@@ -59,6 +59,16 @@ protected:
     }
     static void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
+    // What @look sees while the engines stand still: a CPU's look at what is being written is a
+    // race.
+    template <typename Look>
+    auto at_rest(Look look) {
+        vttm_model_pause(model_.get());
+        auto seen = look();
+        vttm_model_resume(model_.get());
+        return seen;
+    }
+
     // Bytes that differ between the two, and the bits that do.
     struct Difference {
         std::vector<uint64_t> bytes;
