@@ -63,6 +63,8 @@ void run_sleep_tests(const StageContext& context, report::TestResults& into);
 void run_kunit(const StageContext& context, report::TestResults& into);
 // Faults planted from the host in a live swap cycle; each must be found and named.
 void run_self_test(const StageContext& context, report::TestResults& into);
+// Faults of the device that the host orders: spoiled content is found, the driver survives the rest.
+void run_device_faults(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
 
