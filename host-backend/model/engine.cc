@@ -199,8 +199,9 @@ RingContext* Engine::next_ring() {
 // Stands still until there may be something to do.
 void Engine::rest(std::unique_lock<std::mutex>& lock) {
     std::optional<RingContext::Time> until;
+    // While the engine hangs or stands still no ring gets a turn, so none need be looked at.
     if (!paused_ && !core_.hung) until = core_.stands_until;
-    if (!paused_)
+    if (!paused_ && !core_.hung && !until)
         for (auto& ring : rings_)
             if (const auto at = ring->poll_time()) until = until ? std::min(*until, *at) : *at;
     busy_ = false;

@@ -131,6 +131,10 @@ void FaultLane::poison_met(uint64_t offset) {
     }
 }
 
+bool FaultLane::has(FaultKind kind) const {
+    return std::ranges::any_of(rules_, [&](const Rule& r) { return r.rule->kind == kind; });
+}
+
 uint64_t FaultLane::bytes_per_second() const {
     uint64_t least = 0;
     for (const Rule& r : rules_)

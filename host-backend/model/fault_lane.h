@@ -73,6 +73,8 @@ public:
     void injected(const Strike& strike, uint64_t addr, bool logged = true) {
         record_.injected(strike, engine_, ring_, addr, logged);
     }
+    // Whether a rule is about it.
+    bool has(FaultKind kind) const;
     // Both at once.
     std::optional<Strike> strike(FaultKind kind, FaultTarget target, uint64_t addr);
 

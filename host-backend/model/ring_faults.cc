@@ -15,6 +15,8 @@ using std::chrono::steady_clock;
 
 // As far as a FENCE is looked for ahead.
 constexpr unsigned kMaxAhead = 256;
+// So many late effects a ring keeps at a time; what would be one more is done in time.
+constexpr size_t kMaxLate = 1024;
 
 bool does_work(uint32_t op) {
     return op != VTTM_OP_NOP && op != VTTM_OP_SET_VM && op != VTTM_OP_FENCE;
@@ -27,6 +29,8 @@ bool does_work(uint32_t op) {
 void RingContext::set_faults(std::unique_ptr<FaultLane> lane) {
     ctx_.spoiler = nullptr;
     spoiler_.reset();
+    job_seen_ = false;
+    early_fence_.reset();  // told, and told again when its turn comes
     lane_ = std::move(lane);
     faults_ = lane_.get();
 }
@@ -71,14 +75,16 @@ bool RingContext::strike_device() {
     const auto reset = faults_->event(FaultKind::device_reset);
     const auto hang = faults_->event(FaultKind::engine_hang);
     if (gone) {
-        faults_->injected(*gone, at);
         shared_.remove_device();
+        faults_->injected(*gone, at);
     } else if (reset && shared_.reset_device()) {
         faults_->injected(*reset, at);
     } else if (hang) {
+        {
+            std::lock_guard lock(core_.mu);
+            core_.hung = true;
+        }
         faults_->injected(*hang, at);
-        std::lock_guard lock(core_.mu);
-        core_.hung = true;
     } else {
         return false;
     }
@@ -87,6 +93,7 @@ bool RingContext::strike_device() {
 
 // The event is the first packet of a job that works, if the job's FENCE is in the ring already.
 void RingContext::strike_early_fence(const RingState& ring) {
+    if (!faults_->has(FaultKind::fence_early)) return;
     if (!ibs_.depth() && packet_.op() == VTTM_OP_FENCE) job_seen_ = false;
     if (job_seen_ || !does_work(packet_.op())) return;
     RingState ahead = ring;
@@ -117,18 +124,18 @@ void RingContext::strike_early_fence(const RingState& ring) {
 
 // Whether something else than what it should becomes of the FENCE that is being run.
 bool RingContext::strike_fence(const LateFence& fence) {
-    const bool told = early_fence_ == packet_pos_ && !ibs_.depth();
+    // One that was skipped is told here at the latest to be of the past.
+    const bool told = !ibs_.depth() && std::exchange(early_fence_, std::nullopt) == packet_pos_;
     if (!told && faults_->strike(FaultKind::dma_error, kTargetFence, fence.addr)) {
         fail_packet({VTTM_FAULT_BUS, fence.addr, true, ctx_.vm});
         return true;
     }
     const auto never =
         told ? std::nullopt : faults_->strike(FaultKind::fence_never, kTargetNone, fence.addr);
-    const auto late = told || never
+    const auto late = told || never || late_.size() >= kMaxLate
                           ? std::nullopt
                           : faults_->strike(FaultKind::fence_late, kTargetNone, fence.addr);
     if (!told && !never && !late) return false;
-    if (told) early_fence_.reset();
     if (late) late_.push_back({late->rule->packets + 1, late->rule->us, fence});
     error_ = VTTM_FAULT_NONE;
     finish_packet();
@@ -155,7 +162,9 @@ void RingContext::strike_writes() {
     spoiler_.emplace(*faults_, late_);
     for (FaultKind kind :
          {FaultKind::bit_flip, FaultKind::write_dropped, FaultKind::write_reordered})
-        if (const auto strike = faults_->event(kind)) spoiler_->add(*strike);
+        if (const auto strike = faults_->event(kind);
+            strike && (kind != FaultKind::write_reordered || late_.size() < kMaxLate))
+            spoiler_->add(*strike);
     if (spoiler_->empty())
         spoiler_.reset();
     else

@@ -191,7 +191,7 @@ for suite; do
     entry=$(cache_build kernel-check "$key-$suite" check_suite "$suite") || status=$?
     [ "$status" -ne 0 ] || ktap=$entry/ktap
     # Without a plan the suite was not ended by its cases, but by what hindered it.
-    grep -q '^    1\.\.' "$ktap" 2>/dev/null || exit "$status"
+    grep -q '^    1\.\.' "$ktap" 2>/dev/null || exit "$((status > 0 ? status : VTTM_EXIT_BUILD))"
     cat "$ktap"
     [ "$status" -eq 0 ] && printf 'ok %d %s\n' "$number" "$suite" || printf 'not ok %d %s\n' "$number" "$suite"
     [ "$status" -eq 0 ] || result=$status

@@ -3,7 +3,6 @@
 // content must be found by every witness, the driver must survive the rest and lose nothing.
 #include <fmt/format.h>
 
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "host-backend/cli/stages/stage.h"

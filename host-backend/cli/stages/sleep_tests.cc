@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest's tests that put it to sleep. The agent's channel does not survive that: when it resumes, virtio_console (as of
-// Linux 7.3.4) asks the host whether the port is open before it has buffers for the answer, and blocks all
-// writers for ever. So these tests have a machine of their own and report on its serial console.
+// The guest's tests that put it to sleep. The agent's channel may not survive that: when it resumes, virtio_console (as we
+// read it in Linux 7.3.4) asks the host whether the port is open before it has buffers for the answer, and all
+// writers block. So these tests have a machine of their own and report on its serial console.
 #include <fmt/format.h>
 
 #include <fstream>

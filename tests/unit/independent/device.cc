@@ -56,7 +56,7 @@ bool Device::Reset() {
     issued_ = 0;
     fault_get_ = 0;
     fault_records_ = 0;
-    return Poll([&] { return !(Rd(VTTM_REG_DEV_STATUS) & VTTM_DEV_STATUS_RESETTING); }, 1000);
+    return Poll([&] { return !(Rd(VTTM_REG_DEV_STATUS) & VTTM_DEV_STATUS_RESETTING); }, 10000);
 }
 
 uint64_t Device::AllocSystem(uint64_t bytes, uint64_t align) {

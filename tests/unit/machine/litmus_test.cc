@@ -15,11 +15,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Enough to meet the fault some thousand times. A busy machine may not get that far, within the time.
 constexpr std::uint64_t kRounds = 500'000;
+constexpr std::uint64_t kFewestRounds = 20'000;
+constexpr auto kTime = 60s;
 
-// How often in kRounds: neither saw the other, only one did, both did.
+// In how many rounds: neither saw the other, only one did, both did.
 struct Outcome {
     std::uint64_t neither = 0, one = 0, both = 0;
+    std::uint64_t rounds() const { return neither + one + both; }
 };
 
 litmus::Page* find_page(std::span<std::byte> ram, std::stop_token stop) {
@@ -32,12 +36,13 @@ litmus::Page* find_page(std::span<std::byte> ram, std::stop_token stop) {
     return nullptr;
 }
 
-// The host's part, until kRounds are over or the guest's part has ended without them.
+// The host's part, until kRounds or the time are over, or the guest's part has ended without them.
 void race(std::span<std::byte> ram, Outcome& outcome, std::stop_token stop) {
     litmus::Page* page = find_page(ram, stop);
     if (!page) return;
+    const auto end = std::chrono::steady_clock::now() + kTime;
     std::uint64_t random = 1;
-    for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    for (std::uint64_t round = 1; round <= kRounds && std::chrono::steady_clock::now() < end; ++round) {
         page->round.store(round, std::memory_order_release);
         // The guest takes a while to see it, now longer, now shorter: hit it at all moments.
         random = random * 6364136223846793005u + 1442695040888963407u;
@@ -45,8 +50,11 @@ void race(std::span<std::byte> ram, Outcome& outcome, std::stop_token stop) {
         page->host_word.store(round, std::memory_order_relaxed);
         std::atomic_thread_fence(std::memory_order_seq_cst);
         const bool host_saw = page->guest_word.load(std::memory_order_relaxed) >= round;
-        while (page->finished.load(std::memory_order_acquire) < round)
+        // Who shares a CPU with the guest has to let it run.
+        for (unsigned spins = 0; page->finished.load(std::memory_order_acquire) < round; ++spins) {
             if (stop.stop_requested()) return;
+            if (spins > 10'000) std::this_thread::yield();
+        }
         const bool guest_saw = page->guest_saw.load(std::memory_order_relaxed) >= round;
         ++(host_saw && guest_saw ? outcome.both : host_saw || guest_saw ? outcome.one : outcome.neither);
     }
@@ -55,6 +63,11 @@ void race(std::span<std::byte> ram, Outcome& outcome, std::stop_token stop) {
 
 class LitmusTest : public VmTest {
   protected:
+    void SetUp() override {
+        VmTest::SetUp();
+        if (std::thread::hardware_concurrency() < 2)
+            GTEST_SKIP() << "one CPU reorders nothing that it could see";
+    }
     Outcome run(const char* mode) {
         Machine m(config);
         m.start();
@@ -67,7 +80,7 @@ class LitmusTest : public VmTest {
             EXPECT_EQ(reply.value("status", -1), 0) << reply.dump();
         }
         m.stop(10s);
-        EXPECT_EQ(outcome.neither + outcome.one + outcome.both, kRounds);
+        EXPECT_GE(outcome.rounds(), kFewestRounds);
         return outcome;
     }
 };
@@ -82,7 +95,6 @@ TEST_F(LitmusTest, TheGuestsBarrierIsOneForTheHost) {
 
 // Plants the fault: without the barrier the race must be lost sometimes.
 TEST_F(LitmusTest, PlantedAMissingBarrierIsSeen) {
-    if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "one CPU reorders nothing that it could see";
     EXPECT_GT(run("plain").neither, 0u);
 }
 

@@ -209,6 +209,10 @@ TEST_F(Faults, ResetStorm) {
     for (unsigned i = 1; i <= 3; i++) {
         gpu->Submit(VTTM_ENGINE_COPY, {SomeFill()});
         ASSERT_TRUE(WaitInjected(i));
+        // It is told before the worker has obeyed.
+        const auto end = std::chrono::steady_clock::now() + kPatience;
+        while (gpu->Reg(VTTM_REG_DEV_STATUS) & VTTM_DEV_STATUS_RESETTING)
+            ASSERT_LT(std::chrono::steady_clock::now(), end);
         BringUp();
     }
     EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SomeFill()}), 0u);
