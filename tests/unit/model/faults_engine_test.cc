@@ -214,6 +214,18 @@ TEST_F(FaultsEngine, EarlyFence) {
     EXPECT_EQ(events(), 3u) << "one a job";
 }
 
+// The place of the FENCE that was told comes round again, in the time of another plan.
+TEST_F(FaultsEngine, AnEarlyFenceIsForgottenWithItsPlan) {
+    plan(R"({"kind": "fence-early", "engine": "copy", "us": 100000})");
+    put_packet(kCopy, fill());
+    ASSERT_TRUE(wait_fence(kick(kCopy)));
+    no_plan();
+    ASSERT_TRUE(wait_for([&] { return idle(kCopy); }));
+    plan(R"({"kind": "irq-lost", "engine": "copy", "nth": 1000000})");
+    // So many jobs of one size have their FENCEs at each place of the ring where one can be.
+    for (uint32_t job = 0; job <= VTTM_RING_MIN_SIZE / 4; job++) ASSERT_EQ(run(kCopy, fill()), 0u) << job;
+}
+
 TEST_F(FaultsEngine, LatencyOfEachPacket) {
     plan(R"({"kind": "latency", "engine": "copy", "us": 20000})");
     const auto start = Clock::now();
