@@ -50,6 +50,7 @@ private:
     bool limit_met();
     void note_foreign_charge(std::uint64_t held_mib);
     void settle_balances();
+    void settle_strays();
     void count_device_errors();
     void keep_findings(report::RunReport& report);
     report::CycleRecord judged() const;
