@@ -2,33 +2,13 @@
 #include "tests/unit/independent/wire.h"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
-#include <system_error>
 
 namespace vttm::independent {
 namespace {
-
-constexpr int kAnswerSeconds = 20;  // QEMU answers in microseconds; a loaded CI machine is slow
-
-[[noreturn]] void Fail(const std::string& what) {
-    throw std::system_error(errno, std::generic_category(), what);
-}
-
-void WaitReadable(int fd, int seconds, const char* what) {
-    pollfd p{.fd = fd, .events = POLLIN, .revents = 0};
-    const int ready = poll(&p, 1, seconds * 1000);
-    if (ready < 0) Fail("poll");
-    if (ready == 0) throw std::runtime_error(fmt::format("QEMU: no {} in {} s", what, seconds));
-}
 
 char Letter(unsigned bytes) {
     switch (bytes) {
@@ -46,53 +26,6 @@ char Letter(unsigned bytes) {
 
 }  // namespace
 
-LineSocket::LineSocket(const std::string& path) {
-    sockaddr_un name{};
-    name.sun_family = AF_UNIX;
-    if (path.size() >= sizeof name.sun_path)
-        throw std::invalid_argument("path of a socket: " + path);
-    std::copy(path.begin(), path.end(), name.sun_path);
-    listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listener_ < 0) Fail("socket");
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&name), sizeof name) < 0) Fail(path);
-    if (listen(listener_, 1) < 0) Fail("listen");
-}
-
-LineSocket::~LineSocket() {
-    if (peer_ >= 0) close(peer_);
-    if (listener_ >= 0) close(listener_);
-}
-
-void LineSocket::Accept(int seconds) {
-    WaitReadable(listener_, seconds, "connection");
-    peer_ = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (peer_ < 0) Fail("accept");
-}
-
-void LineSocket::SendLine(const std::string& line) {
-    const std::string text = line + "\n";
-    for (size_t at = 0; at < text.size();) {
-        const ssize_t n = send(peer_, text.data() + at, text.size() - at, MSG_NOSIGNAL);
-        if (n < 0) Fail("send to QEMU");
-        at += static_cast<size_t>(n);
-    }
-}
-
-std::string LineSocket::ReceiveLine() {
-    size_t end;
-    while ((end = buffer_.find('\n')) == std::string::npos) {
-        char part[65536];
-        WaitReadable(peer_, kAnswerSeconds, "answer");
-        const ssize_t n = recv(peer_, part, sizeof part, 0);
-        if (n < 0) Fail("recv");
-        if (n == 0) throw std::runtime_error("QEMU has ended");
-        buffer_.append(part, static_cast<size_t>(n));
-    }
-    std::string line = buffer_.substr(0, end);
-    buffer_.erase(0, end + 1);
-    return line;
-}
-
 Wire::Wire(const MachineConfig& config)
     : config_(config), qtest_(dir_.File("qtest")), qmp_(dir_.File("qmp")) {
     qemu_ = std::make_unique<qtest::QemuProcess>(
@@ -106,9 +39,9 @@ Wire::Wire(const MachineConfig& config)
                         config.witness ? ",witness-log=" + dir_.File("witness") : "")},
         dir_.File("log"));
     try {
-        qtest_.Accept(kAnswerSeconds);
-        qmp_.Accept(kAnswerSeconds);
-        qmp_.ReceiveLine();  // greeting
+        qtest_.Accept(*qemu_);
+        qmp_.Accept(*qemu_);
+        qmp_.Receive();  // greeting
         Qmp("qmp_capabilities");
     } catch (const std::exception& e) {
         throw std::runtime_error(fmt::format("{}; QEMU said: {}", e.what(), qemu_->Log()));
@@ -116,9 +49,9 @@ Wire::Wire(const MachineConfig& config)
 }
 
 std::string Wire::Command(const std::string& line) {
-    qtest_.SendLine(line);
+    qtest_.Send(line);
     for (;;) {
-        const std::string answer = qtest_.ReceiveLine();
+        const std::string answer = qtest_.Receive();
         if (answer.starts_with("IRQ ")) continue;
         if (!answer.starts_with("OK")) {
             throw std::runtime_error(fmt::format("qtest: {}: {}", line.substr(0, 80), answer));
@@ -180,9 +113,9 @@ std::vector<uint8_t> Wire::WitnessLog() const {
 }
 
 nlohmann::json Wire::Qmp(const std::string& command, nlohmann::json arguments) {
-    qmp_.SendLine(nlohmann::json{{"execute", command}, {"arguments", std::move(arguments)}}.dump());
+    qmp_.Send(nlohmann::json{{"execute", command}, {"arguments", std::move(arguments)}}.dump());
     for (;;) {
-        const nlohmann::json answer = nlohmann::json::parse(qmp_.ReceiveLine());
+        const nlohmann::json answer = nlohmann::json::parse(qmp_.Receive());
         if (answer.contains("return")) return answer["return"];
         if (answer.contains("error"))
             throw std::runtime_error(command + ": " + answer["error"].dump());

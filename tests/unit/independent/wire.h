@@ -21,25 +21,6 @@ struct MachineConfig {
     bool witness = false;  // the host keeps a witness log
 };
 
-/// One end of a Unix stream socket that QEMU connects to; lines of text.
-class LineSocket {
-public:
-    explicit LineSocket(const std::string& path);
-    ~LineSocket();
-    LineSocket(const LineSocket&) = delete;
-    LineSocket& operator=(const LineSocket&) = delete;
-
-    /// Waits for QEMU, at most @seconds; throws std::runtime_error.
-    void Accept(int seconds);
-    void SendLine(const std::string& line);
-    std::string ReceiveLine();
-
-private:
-    int listener_ = -1;
-    int peer_ = -1;
-    std::string buffer_;
-};
-
 class Wire {
 public:
     explicit Wire(const MachineConfig& config = {});
@@ -66,8 +47,8 @@ private:
 
     MachineConfig config_;
     qtest::TempDir dir_;
-    LineSocket qtest_;
-    LineSocket qmp_;
+    qtest::LineSocket qtest_;
+    qtest::LineSocket qmp_;
     std::unique_ptr<qtest::QemuProcess> qemu_;
 };
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A QEMU process of a test: started with arguments, ended with the object, its stderr kept.
+// A QEMU process of a test: started with arguments, ended with the object, its stderr kept; and the
+// sockets over which one talks to it.
 #pragma once
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -48,6 +51,34 @@ private:
     pid_t pid_ = -1;
     int status_ = 0;
     std::filesystem::path log_;
+};
+
+inline constexpr std::chrono::seconds kPatience{20};
+
+/// What QEMU answered with, where a test expected something else.
+struct QemuError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+/// One end of a Unix stream socket that speaks lines.
+class LineSocket {
+public:
+    /// Listens at @path.
+    explicit LineSocket(const std::string& path);
+    ~LineSocket();
+    LineSocket(const LineSocket&) = delete;
+    LineSocket& operator=(const LineSocket&) = delete;
+
+    /// Waits for @qemu to connect; throws QemuError with its log when it ends instead.
+    void Accept(QemuProcess& qemu);
+    void Send(const std::string& line);
+    /// The next line; throws QemuError after @timeout or at end of file.
+    std::string Receive(std::chrono::milliseconds timeout = kPatience);
+
+private:
+    int listener_ = -1;
+    int fd_ = -1;
+    std::string buffer_;
 };
 
 }  // namespace vttm::qtest

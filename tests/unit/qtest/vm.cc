@@ -2,15 +2,8 @@
 #include "tests/unit/qtest/vm.h"
 
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <fstream>
-#include <system_error>
 
 namespace vttm::qtest {
 
@@ -21,74 +14,7 @@ namespace {
 constexpr uint16_t kConfigAddress = 0xcf8;
 constexpr uint16_t kConfigData = 0xcfc;
 
-[[noreturn]] void ThrowErrno(const std::string& what) {
-    throw std::system_error(errno, std::generic_category(), what);
-}
-
 }  // namespace
-
-LineSocket::LineSocket(const std::string& path) {
-    sockaddr_un addr{};
-    addr.sun_family = AF_UNIX;
-    if (path.size() >= sizeof(addr.sun_path)) throw QemuError("socket path too long: " + path);
-    std::memcpy(addr.sun_path, path.c_str(), path.size());
-    listener_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listener_ < 0) ThrowErrno("socket");
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&addr), sizeof(addr)) < 0 ||
-        listen(listener_, 1) < 0) {
-        close(listener_);
-        ThrowErrno(path);
-    }
-}
-
-LineSocket::~LineSocket() {
-    if (fd_ >= 0) close(fd_);
-    close(listener_);
-}
-
-void LineSocket::Accept(QemuProcess& qemu) {
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    pollfd waiting{listener_, POLLIN, 0};
-    while (poll(&waiting, 1, 20) <= 0) {
-        if (!qemu.Running()) throw QemuError("QEMU ended at its start:\n" + qemu.Log());
-        if (std::chrono::steady_clock::now() > end) {
-            throw QemuError("QEMU does not connect:\n" + qemu.Log());
-        }
-    }
-    fd_ = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd_ < 0) ThrowErrno("accept");
-}
-
-void LineSocket::Send(const std::string& line) {
-    const std::string text = line + "\n";
-    for (size_t done = 0; done < text.size();) {
-        ssize_t n = send(fd_, text.data() + done, text.size() - done, MSG_NOSIGNAL);
-        if (n < 0) throw QemuError(std::string("QEMU is gone: ") + std::strerror(errno));
-        done += n;
-    }
-}
-
-std::string LineSocket::Receive(std::chrono::milliseconds timeout) {
-    const auto end = std::chrono::steady_clock::now() + timeout;
-    for (;;) {
-        if (size_t at = buffer_.find('\n'); at != std::string::npos) {
-            std::string line = buffer_.substr(0, at);
-            buffer_.erase(0, at + 1);
-            if (!line.empty() && line.back() == '\r') line.pop_back();
-            return line;
-        }
-        auto left =
-            std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-        pollfd waiting{fd_, POLLIN, 0};
-        if (left.count() <= 0 || poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
-            throw QemuError("QEMU does not answer");
-        }
-        char chunk[16384];
-        ssize_t n = recv(fd_, chunk, sizeof(chunk), 0);
-        if (n <= 0) throw QemuError("QEMU closed the connection");
-        buffer_.append(chunk, n);
-    }
-}
 
 std::vector<std::string> Vm::BaseArguments(const VmOptions& options) {
     return {"-machine",

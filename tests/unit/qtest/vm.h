@@ -18,12 +18,6 @@
 namespace vttm::qtest {
 
 inline constexpr uint64_t kMiB = 1ull << 20;
-inline constexpr std::chrono::seconds kPatience{20};
-
-/// What QEMU answered with, where a test expected something else.
-struct QemuError : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
 
 struct VmOptions {
     std::string machine = "q35";
@@ -33,27 +27,6 @@ struct VmOptions {
     std::string device_properties{};  ///< appended to -device vttm,..., as ",name=value"
     bool witness = false;             ///< with a witness log
     std::vector<std::string> more{};  ///< more arguments
-};
-
-/// One end of a Unix stream socket that speaks lines.
-class LineSocket {
-public:
-    /// Listens at @path.
-    explicit LineSocket(const std::string& path);
-    ~LineSocket();
-    LineSocket(const LineSocket&) = delete;
-    LineSocket& operator=(const LineSocket&) = delete;
-
-    /// Waits for @qemu to connect; throws QemuError with its log when it ends instead.
-    void Accept(QemuProcess& qemu);
-    void Send(const std::string& line);
-    /// The next line; throws QemuError after @timeout or at end of file.
-    std::string Receive(std::chrono::milliseconds timeout = kPatience);
-
-private:
-    int listener_ = -1;
-    int fd_ = -1;
-    std::string buffer_;
 };
 
 class Vm {
