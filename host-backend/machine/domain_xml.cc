@@ -34,9 +34,9 @@ std::string swap_disk_xml(const DomainSpec& spec) {
 }
 
 // QEMU's TCG with one possible CPU makes of a locked instruction plain loads and stores, although its
-// devices run in other threads. Linux's smp_mb() is a locked instruction, so now and then a virtio
-// driver missed what it races for with the device: a kick or an interrupt was lost, and a swap disk
-// stood still for ever. A second CPU, which is never plugged in, has QEMU emit real ones.
+// devices run in other threads. Linux's smp_mb() is a locked instruction, so a virtio driver can miss
+// what it races for with the device: a kick or an interrupt is lost, and a swap disk stands still for
+// ever. A second CPU, which is never plugged in, has QEMU emit real ones.
 std::string vcpu_xml(const DomainSpec& spec) {
     if (spec.kvm || spec.vcpus > 1) return fmt::format("  <vcpu>{}</vcpu>\n", spec.vcpus);
     return "  <vcpu current='1'>2</vcpu>\n";
