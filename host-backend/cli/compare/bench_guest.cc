@@ -4,8 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <sstream>
+#include <stdexcept>
 #include <string_view>
 
+#include "host-backend/cli/guest_exec.h"
 #include "host-backend/machine/interrupt.h"
 
 namespace vttm::cli {
@@ -16,12 +20,25 @@ constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kLargeBlock = 9;       // order of the blocks that are counted
 constexpr std::uint64_t kSwapHogRam = 16;      // MiB that the hog which fills the swap disk keeps in RAM
 constexpr int kPushes = 60;
+constexpr auto kSettle = std::chrono::seconds(90);
 
 std::uint64_t allocated(const oracle::Counters& delta) {
     std::int64_t pages = 0;
     for (const auto& [name, value] : delta)
         if (name.starts_with("pgalloc_")) pages += value;
     return static_cast<std::uint64_t>(std::max<std::int64_t>(pages, 0));
+}
+
+// Pages in the per-CPU lists of all zones, from the text of /proc/zoneinfo.
+std::uint64_t per_cpu_pages(const std::string& zoneinfo) {
+    std::istringstream text(zoneinfo);
+    std::uint64_t pages = 0;
+    std::string word;
+    while (text >> word) {
+        std::uint64_t count = 0;
+        if (word == "count:" && text >> count) pages += count;
+    }
+    return pages;
 }
 
 }  // namespace
@@ -142,9 +159,23 @@ DiskRound BenchGuest::disk(const Way& way) {
     return r;
 }
 
+void BenchGuest::limit_per_cpu_lists(bool limit) {
+    shell(fmt::format("echo {} > /proc/sys/vm/percpu_pagelist_high_fraction", limit ? 1'000'000 : 0));
+}
+
 std::uint64_t BenchGuest::free_large_blocks() {
-    // What the page cache and per-CPU lists hold would look like wear.
-    session_.call("exec", {{"argv", {"/bin/sh", "-c", "sync; echo 3 > /proc/sys/vm/drop_caches"}}});
+    // What the page cache holds would look like wear, and so would what is on per-CPU lists: these grow to a sixteenth
+    // of a zone, large blocks among them, and the kernel gives them back over half a minute, once they are limited.
+    const auto until = Session::Clock::now() + kSettle;
+    for (;;) {
+        shell("sync; echo 3 > /proc/sys/vm/drop_caches");
+        const std::uint64_t held = per_cpu_pages(shell("cat /proc/zoneinfo"));
+        if (held < std::uint64_t{1} << kLargeBlock) break;
+        if (Session::Clock::now() > until)
+            throw std::runtime_error(
+                fmt::format("the guest's per-CPU lists still hold {} pages after {} s", held, kSettle.count()));
+        session_.machine().agent().idle(std::chrono::milliseconds(500));
+    }
     const auto orders = session_.call("counters").at("buddyinfo").get<std::vector<std::uint64_t>>();
     std::uint64_t blocks = 0;
     for (std::size_t order = kLargeBlock; order < orders.size(); ++order)
@@ -152,8 +183,16 @@ std::uint64_t BenchGuest::free_large_blocks() {
     return blocks;
 }
 
+std::string BenchGuest::shell(const std::string& command) {
+    const GuestRun run = guest_exec(session_.machine(), {"/bin/sh", "-c", command}, std::chrono::minutes(1));
+    if (run.status != 0)
+        throw std::runtime_error(fmt::format("the guest cannot do '{}' (status {}): {}", command, run.status, run.output));
+    return std::move(run.output);
+}
+
 WearRun BenchGuest::wear(const Way& way, unsigned cycles) {
     WearRun r{.way = way, .cycles = cycles};
+    limit_per_cpu_lists(true);
     r.blocks_before = free_large_blocks();
     begin(way);
     for (unsigned i = 0; i < cycles; ++i) {
@@ -165,6 +204,7 @@ WearRun BenchGuest::wear(const Way& way, unsigned cycles) {
     r.bad = bad_pages();
     end();
     r.blocks_after = free_large_blocks();
+    limit_per_cpu_lists(false);
     return r;
 }
 

@@ -43,6 +43,10 @@ private:
     void release_hog();
     double swap_full_share();
     std::uint64_t free_large_blocks();
+    // Short per-CPU lists of free pages, or the kernel's own length again.
+    void limit_per_cpu_lists(bool limit);
+    // Runs a command line in the guest; its output. Throws if it fails.
+    std::string shell(const std::string& command);
 
     Session& session_;
     const unsigned buffers_;
