@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* vttm: PCI glue, the DRM driver and its ioctl table. */
 #include <linux/dma-mapping.h>
+#include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/pm.h>
@@ -152,6 +153,18 @@ static int vttm_device_init(struct vttm_device *vdev)
 	return drmm_add_action_or_reset(&vdev->drm, vttm_device_fini, vdev);
 }
 
+/* Whether the device reaches the very memory that was mapped. */
+static bool vttm_dma_is_direct(struct device *dev, struct page *page, dma_addr_t dma)
+{
+	struct iommu_domain *domain;
+
+	/* With an IOMMU and CONFIG_DMA_API_DEBUG every mapping needs it, bounced or not. */
+	if (!dma_need_sync(dev, dma))
+		return true;
+	domain = iommu_get_domain_for_dev(dev);
+	return domain && iommu_iova_to_phys(domain, dma) == page_to_phys(page);
+}
+
 /*
  * Buffers stay mapped while CPU and device both use them. Behind bounce buffers (swiotlb=force, or
  * an IOMMU that does not trust the device) each would have memory of its own: content would be lost
@@ -169,7 +182,7 @@ static int vttm_check_dma(struct device *dev)
 	if (dma_mapping_error(dev, dma)) {
 		ret = -EIO;
 	} else {
-		if (dma_need_sync(dev, dma))
+		if (!vttm_dma_is_direct(dev, page, dma))
 			ret = -EOPNOTSUPP;
 		dma_unmap_page(dev, dma, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	}
