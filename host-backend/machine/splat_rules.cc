@@ -34,7 +34,6 @@ constexpr Rule kRules[] = {
     // Sanitizers.
     {SplatKind::kSanitizer, R"(^BUG: (KASAN|KFENCE|KCSAN|KMSAN): )"},
     {SplatKind::kSanitizer, R"(^UBSAN: )"},
-    {SplatKind::kSanitizer, R"(^kmemleak: \d+ new suspected memory leaks)"},
 
     // Lockdep and its kin. Their headers have no common word but these.
     {SplatKind::kLockdep,
@@ -80,6 +79,8 @@ constexpr Rule kRules[] = {
 
     // Recorded only.
     {SplatKind::kOomKill, R"(^(Memory cgroup out|Out) of memory.*: Killed process \d+)"},
+    // Of the kernel's own or of a test, perhaps: who has it scan (our kernels do not by themselves) judges its list.
+    {SplatKind::kNote, R"(^kmemleak: \d+ new suspected memory leaks)"},
     {SplatKind::kNote, R"(^kmemleak: Cannot allocate a kmemleak_object)"},  // and is off; who asks it for leaks is told
     {SplatKind::kNote, R"(^(Read|Write)-error on swap-device )"},
     {SplatKind::kNote, R"(^\S+: page allocation failure: order:)"},

@@ -12,12 +12,12 @@ enum class SplatKind {
     kOops,         // fault in kernel mode, or BUG()
     kBug,          // "BUG:" of the sanity checks (bad page state, sleeping in atomic, slab, list)
     kWarning,      // WARN_ON
-    kSanitizer,    // KASAN, KFENCE, KCSAN, UBSAN, a leak by kmemleak
+    kSanitizer,    // KASAN, KFENCE, KCSAN, UBSAN
     kLockdep,      // lock order, lock state, RCU usage
     kLockup,       // hung task, soft or hard lockup, RCU stall, workqueue lockup
     kAgentExited,  // init's lines: the agent ended, or init gave up
     kOomKill,      // no splat: recorded
-    kNote,         // no splat: recorded (swap I/O errors, allocation failures, segfaults, kmemleak off)
+    kNote,         // no splat: recorded (swap I/O errors, allocation failures, segfaults, what kmemleak says)
 };
 
 // For messages: "kernel panic", "oops", ...
