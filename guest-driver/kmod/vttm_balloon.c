@@ -107,10 +107,16 @@ static int vttm_balloon_grow(struct vttm_device *vdev, u64 target)
 {
 	struct vttm_balloon *balloon = &vdev->balloon;
 	u64 limit;
+	int idx;
 
+	if (!vttm_hw_enter(vdev, &idx))
+		return 0;
 	/* The host may want it back by now, and the device refuses: what it says then, counts. */
 	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, target);
 	limit = vttm_read64(vdev, VTTM_REG_VRAM_LIMIT_LO);
+	if (vttm_balloon_is_sane(vdev, limit))
+		balloon->told = limit;
+	vttm_hw_exit(vdev, idx);
 	if (!vttm_balloon_is_sane(vdev, limit) || limit <= balloon->limit)
 		return -EAGAIN;
 
@@ -119,6 +125,20 @@ static int vttm_balloon_grow(struct vttm_device *vdev, u64 target)
 		WRITE_ONCE(balloon->limit, balloon->limit + VTTM_VRAM_LIMIT_UNIT);
 	}
 	return 1;
+}
+
+/* Behind a device that is parked vttm_balloon_restore() does it. */
+static void vttm_balloon_tell(struct vttm_device *vdev)
+{
+	int idx;
+
+	mutex_lock(&vdev->hw_lock);
+	vdev->balloon.told = vdev->balloon.limit;
+	mutex_unlock(&vdev->hw_lock);
+	if (vttm_hw_enter(vdev, &idx)) {
+		vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, vdev->balloon.told);
+		vttm_hw_exit(vdev, idx);
+	}
 }
 
 /* One step towards the target. 1: a step was made, 0: there is none to be made; or an error. */
@@ -138,7 +158,7 @@ static int vttm_balloon_step(struct vttm_device *vdev)
 	if (ret)
 		return ret;
 	WRITE_ONCE(balloon->limit, balloon->limit - VTTM_VRAM_LIMIT_UNIT);
-	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, balloon->limit);
+	vttm_balloon_tell(vdev);
 	return 1;
 }
 
@@ -182,15 +202,15 @@ void vttm_balloon_park(struct vttm_device *vdev)
 	disable_delayed_work_sync(&vdev->balloon.work);
 }
 
-/* A reset has made VRAM_LIMIT all of VRAM again: what was given up stays given up. */
+/* Under hw_lock: a reset has made VRAM_LIMIT all of VRAM; what was given up stays given up. */
 void vttm_balloon_restore(struct vttm_device *vdev)
 {
 	u64 limit = vdev->vram_size;
 
 	if (!(vdev->features & VTTM_FEATURE_VRAM_BALLOON))
 		return;
-	while (limit > vdev->balloon.limit) {
-		limit -= min(limit - vdev->balloon.limit, (u64)VTTM_VRAM_LIMIT_STEP);
+	while (limit > vdev->balloon.told) {
+		limit -= min(limit - vdev->balloon.told, (u64)VTTM_VRAM_LIMIT_STEP);
 		vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, limit);
 	}
 }
@@ -227,6 +247,7 @@ int vttm_balloon_init(struct vttm_device *vdev)
 	INIT_LIST_HEAD(&balloon->units);
 	INIT_DELAYED_WORK(&balloon->work, vttm_balloon_work);
 	balloon->limit = vdev->vram_size;
+	balloon->told = vdev->vram_size;
 	balloon->retry = VTTM_BALLOON_RETRY;
 	ret = drmm_add_action_or_reset(&vdev->drm, vttm_balloon_fini, vdev);
 	if (ret)

@@ -96,6 +96,26 @@ void vttm_bo_detach_all(struct vttm_device *vdev)
 	flush_workqueue(vdev->ttm.wq);
 }
 
+/* Buffers whose content is in VRAM. */
+u32 vttm_bo_count_vram(struct vttm_device *vdev, u64 *bytes)
+{
+	unsigned long id = 0;
+	struct vttm_bo *bo;
+	u32 count = 0;
+
+	*bytes = 0;
+	while ((bo = vttm_bo_next(vdev, &id))) {
+		dma_resv_lock(bo->tbo.base.resv, NULL);
+		if (bo->tbo.resource && bo->tbo.resource->mem_type == TTM_PL_VRAM) {
+			count++;
+			*bytes += bo->tbo.base.size;
+		}
+		dma_resv_unlock(bo->tbo.base.resv);
+		drm_gem_object_put(&bo->tbo.base);
+	}
+	return count;
+}
+
 /* false: one of TTM's ghosts, which hold what a pipelined move has left behind. */
 bool vttm_bo_is_ours(const struct ttm_buffer_object *tbo)
 {
@@ -246,6 +266,9 @@ static int vttm_bo_move_copy(struct vttm_bo *bo, bool evict, struct ttm_operatio
 	struct dma_fence *fence;
 	int ret;
 
+	/* The content stays where it is, and does not become whatever is at the other place. */
+	if (READ_ONCE(vttm_bo_device(bo)->dead))
+		return -ENODEV;
 	ret = vttm_vm_zap_bo(bo, ctx);
 	if (ret)
 		return ret;

@@ -232,6 +232,7 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	vttm_show_counter(m, "job_errors", &stats->job_errors);
 	vttm_show_counter(m, "resets", &stats->resets);
 	vttm_show_counter(m, "function_resets", &stats->function_resets);
+	vttm_show_counter(m, "device_resets", &stats->device_resets);
 	vttm_show_counter(m, "sleeps", &stats->sleeps);
 	return 0;
 }
@@ -260,6 +261,11 @@ static int vttm_counters_show(struct seq_file *m, void *unused)
 
 	if (!(vdev->features & VTTM_FEATURE_COUNTERS) || !vttm_hw_enter(vdev, &idx))
 		return 0;
+	if (!vttm_hw_runs(vdev)) {
+		vttm_recover_queue(vdev);
+		vttm_hw_exit(vdev, idx);
+		return 0;
+	}
 	for (e = 0; e < VTTM_NUM_ENGINES; e++)
 		for (i = 0; i < VTTM_NUM_COUNTERS; i++)
 			seq_printf(m, "%u %s %llu\n", e, names[i],

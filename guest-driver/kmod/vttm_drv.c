@@ -294,10 +294,16 @@ static void vttm_stop(struct pci_dev *pdev)
 {
 	struct vttm_device *vdev = pci_get_drvdata(pdev);
 
-	drm_dev_unplug(&vdev->drm);
+	/* If nobody has noticed yet. */
+	if (vttm_hw_state(vdev) == VTTM_HW_GONE)
+		vttm_hw_kill(vdev, "the device is gone");
+	vttm_recover_stop(vdev);
+	if (!drm_dev_is_unplugged(&vdev->drm))
+		drm_dev_unplug(&vdev->drm);
+	vttm_recover_disable(vdev);
 	vttm_sched_quiesce(vdev);
 	/* Rings and fault ring are freed next. */
-	if (pci_device_is_present(pdev))
+	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
 		vttm_hw_reset(vdev);
 	/* Who has it open keeps buffers and page tables, but this bus is not theirs any more. */
 	vttm_bo_detach_all(vdev);

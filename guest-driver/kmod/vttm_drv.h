@@ -58,6 +58,7 @@ struct vttm_stats {
 	atomic64_t job_errors;
 	atomic64_t resets;
 	atomic64_t function_resets;
+	atomic64_t device_resets; /* that the device has made by itself */
 	atomic64_t sleeps;
 };
 
@@ -66,6 +67,7 @@ struct vttm_balloon {
 	struct delayed_work work;
 	struct list_head units; /* the lowest first */
 	u64 limit;              /* VRAM below it is ours; changed by the work only */
+	u64 told;               /* what VRAM_LIMIT is; under hw_lock */
 	unsigned long retry;    /* jiffies to the next try */
 };
 
@@ -80,10 +82,13 @@ struct vttm_device {
 	u64 gtt_size;
 	u32 abi;
 	u64 features; /* VTTM_FEATURE_* */
-	bool dead; /* a TLB invalidation or reset failed: bus mastering is off, for ever */
+	bool dead; /* the device failed or is gone: bus mastering is off, for ever */
+	bool gone; /* it is dead because it is gone */
 
 	struct vttm_engine engines[VTTM_NUM_ENGINES];
 	struct workqueue_struct *reset_wq; /* ordered: one recovery at a time */
+	struct work_struct recover_work;   /* these two: see vttm_recover.c */
+	struct work_struct dead_work;
 
 	struct drm_sched_entity migrate_entity;
 	struct mutex migrate_lock; /* order of jobs of migrate_entity */
@@ -97,6 +102,8 @@ struct vttm_device {
 	u32 tlb_issued;    /* value that TLB_INV_DONE will reach */
 	u32 past_faults;   /* FAULT_COUNT and STALE_COUNT, summed up over resets */
 	u32 past_stale;
+	u32 seen_faults;   /* since the last reset, when last looked at */
+	u32 seen_stale;
 	struct xarray vms; /* struct vttm_vm, by id */
 	u32 irq_enable;    /* VTTM_IRQ_* */
 
@@ -162,6 +169,13 @@ static inline void vttm_write64(struct vttm_device *vdev, u32 reg, u64 val)
 	writeq(val, vdev->regs + reg);
 }
 
+/* What the registers say of the device. */
+enum vttm_hw_state {
+	VTTM_HW_RUNS,  /* as it was set up */
+	VTTM_HW_RESET, /* it has reset itself, or is at it */
+	VTTM_HW_GONE,
+};
+
 /* vttm_hw.c */
 int vttm_hw_init(struct vttm_device *vdev);
 int vttm_hw_start(struct vttm_device *vdev);
@@ -169,6 +183,9 @@ int vttm_hw_reset(struct vttm_device *vdev);
 int vttm_hw_irq_init(struct vttm_device *vdev);
 bool vttm_hw_enter(struct vttm_device *vdev, int *idx);
 void vttm_hw_exit(struct vttm_device *vdev, int idx);
+bool vttm_hw_runs(struct vttm_device *vdev);
+enum vttm_hw_state vttm_hw_state(struct vttm_device *vdev);
+void vttm_hw_park(struct vttm_device *vdev);
 bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale);
 void vttm_hw_kill(struct vttm_device *vdev, const char *why);
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages);
@@ -182,6 +199,15 @@ int vttm_faults_show(struct seq_file *m, void *unused);
 /* vttm_power.c */
 extern const struct pci_error_handlers vttm_err_handlers;
 extern const struct dev_pm_ops vttm_pm_ops;
+int vttm_power_restart(struct vttm_device *vdev);
+
+/* vttm_recover.c */
+void vttm_recover_init(struct vttm_device *vdev);
+bool vttm_recover(struct vttm_device *vdev);
+void vttm_recover_queue(struct vttm_device *vdev);
+void vttm_recover_disable(struct vttm_device *vdev);
+void vttm_recover_enable(struct vttm_device *vdev);
+void vttm_recover_stop(struct vttm_device *vdev);
 
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);
@@ -208,6 +234,7 @@ int vttm_gem_madvise_ioctl(struct drm_device *drm, void *data, struct drm_file *
 /* vttm_bo.c: TTM's device with its memory types */
 int vttm_mm_init(struct vttm_device *vdev);
 void vttm_bo_detach_all(struct vttm_device *vdev);
+u32 vttm_bo_count_vram(struct vttm_device *vdev, u64 *bytes);
 
 /* vttm_vram.c, vttm_gtt.c */
 int vttm_vram_init(struct vttm_device *vdev);

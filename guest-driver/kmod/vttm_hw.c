@@ -94,6 +94,26 @@ int vttm_hw_init(struct vttm_device *vdev)
 }
 
 /*
+ * Whether the device is the one that was set up: a reset disables all interrupts, and one that is
+ * gone reads as all ones. Not while the driver itself resets it (vttm_device.parked).
+ */
+bool vttm_hw_runs(struct vttm_device *vdev)
+{
+	return vttm_read(vdev, VTTM_REG_IRQ_ENABLE) == vdev->irq_enable;
+}
+
+enum vttm_hw_state vttm_hw_state(struct vttm_device *vdev)
+{
+	/* Not all ones: what is read of nothing is the platform's choice. */
+	if (vttm_read(vdev, VTTM_REG_MAGIC) != VTTM_MAGIC)
+		return VTTM_HW_GONE;
+	/* Interrupts are disabled at the end of it. */
+	if (vttm_read(vdev, VTTM_REG_DEV_STATUS) & VTTM_DEV_STATUS_RESETTING)
+		return VTTM_HW_RESET;
+	return vttm_hw_runs(vdev) ? VTTM_HW_RUNS : VTTM_HW_RESET;
+}
+
+/*
  * The device does not obey any more. Bus mastering goes off, so that it begins no access to memory
  * that is freed from now on (one that is under way cannot be waited for); every job fails.
  */
@@ -102,7 +122,9 @@ void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 	if (xchg(&vdev->dead, true))
 		return;
 	drm_err(&vdev->drm, "%s: giving up on the device\n", why);
+	WRITE_ONCE(vdev->gone, vttm_hw_state(vdev) == VTTM_HW_GONE);
 	pci_clear_master(to_pci_dev(vdev->drm.dev));
+	queue_work(system_long_wq, &vdev->dead_work);
 }
 
 /*
@@ -127,6 +149,34 @@ void vttm_hw_exit(struct vttm_device *vdev, int idx)
 	drm_dev_exit(idx);
 }
 
+/* The numbers of a device that has reset itself, or is gone, are none: the last good ones stay. */
+static void vttm_hw_look(struct vttm_device *vdev)
+{
+	u32 faults = vttm_read(vdev, VTTM_REG_FAULT_COUNT);
+	u32 stale = vttm_read(vdev, VTTM_REG_STALE_COUNT);
+
+	if (!vttm_hw_runs(vdev)) {
+		vttm_recover_queue(vdev);
+		return;
+	}
+	vdev->seen_faults = faults;
+	vdev->seen_stale = stale;
+}
+
+/* Under hw_lock: nobody touches registers until the device is set up anew. */
+void vttm_hw_park(struct vttm_device *vdev)
+{
+	lockdep_assert_held(&vdev->hw_lock);
+
+	if (!READ_ONCE(vdev->dead))
+		vttm_hw_look(vdev);
+	vdev->past_faults += vdev->seen_faults;
+	vdev->past_stale += vdev->seen_stale;
+	vdev->seen_faults = 0;
+	vdev->seen_stale = 0;
+	vdev->parked = true;
+}
+
 /* Faults and uses of stale translations since the driver has the device. false: it is gone. */
 bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale)
 {
@@ -135,14 +185,24 @@ bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale)
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return false;
 	mutex_lock(&vdev->hw_lock);
-	*faults = vdev->past_faults;
-	*stale = vdev->past_stale;
-	if (!vdev->parked) {
-		*faults += vttm_read(vdev, VTTM_REG_FAULT_COUNT);
-		*stale += vttm_read(vdev, VTTM_REG_STALE_COUNT);
-	}
+	if (!vdev->parked && !READ_ONCE(vdev->dead))
+		vttm_hw_look(vdev);
+	*faults = vdev->past_faults + vdev->seen_faults;
+	*stale = vdev->past_stale + vdev->seen_stale;
 	vttm_hw_exit(vdev, idx);
 	return true;
+}
+
+/* Whether it has ended: as asked for (@*runs), or because the device has lost all translations. */
+static bool vttm_tlb_ended(struct vttm_device *vdev, bool *runs)
+{
+	u32 done = vttm_read(vdev, VTTM_REG_TLB_INV_DONE);
+
+	*runs = true;
+	if ((s32)(done - vdev->tlb_issued) >= 0 && done != U32_MAX)
+		return true;
+	*runs = vttm_hw_runs(vdev);
+	return !*runs;
 }
 
 /*
@@ -152,7 +212,7 @@ bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale)
  */
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 {
-	u32 done;
+	bool ended, runs;
 	int ret, idx;
 
 	/* A planted fault, for tests: see vttm_debugfs.c. */
@@ -169,10 +229,12 @@ int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 	/* writel() orders the page-table stores before the command. */
 	vttm_write(vdev, VTTM_REG_TLB_INV_CMD, cmd);
 	vdev->tlb_issued++;
-	ret = readl_poll_timeout(vdev->regs + VTTM_REG_TLB_INV_DONE, done,
-				 (s32)(done - vdev->tlb_issued) >= 0, 20, VTTM_TLB_TIMEOUT_US);
+	ret = read_poll_timeout(vttm_tlb_ended, ended, ended, 20, VTTM_TLB_TIMEOUT_US, false, vdev,
+				&runs);
 	if (ret)
 		vttm_hw_kill(vdev, "TLB invalidation does not end");
+	else if (!runs)
+		vttm_recover_queue(vdev);
 	vttm_hw_exit(vdev, idx);
 	return ret;
 }

@@ -22,13 +22,9 @@
 static void vttm_park_device(struct vttm_device *vdev)
 {
 	mutex_lock(&vdev->hw_lock);
-	if (!READ_ONCE(vdev->dead)) {
-		vdev->past_faults += vttm_read(vdev, VTTM_REG_FAULT_COUNT);
-		vdev->past_stale += vttm_read(vdev, VTTM_REG_STALE_COUNT);
-		if (vttm_hw_reset(vdev))
-			vttm_hw_kill(vdev, "reset failed");
-	}
-	vdev->parked = true;
+	vttm_hw_park(vdev);
+	if (!READ_ONCE(vdev->dead) && vttm_hw_reset(vdev))
+		vttm_hw_kill(vdev, "reset failed");
 	mutex_unlock(&vdev->hw_lock);
 }
 
@@ -53,6 +49,7 @@ static void vttm_park(struct vttm_device *vdev)
 	/* The balloon first, while its evictions are still run. */
 	vttm_balloon_park(vdev);
 	vttm_sched_park(vdev);
+	vttm_recover_disable(vdev);
 	vttm_sched_wait(vdev);
 	vttm_park_device(vdev);
 	vttm_park_irqs(vdev);
@@ -61,39 +58,52 @@ static void vttm_park(struct vttm_device *vdev)
 		vttm_ring_cancel_all(&vdev->engines[i], -ECANCELED);
 }
 
-/* Brings the device to where it was, from whatever state it is in. */
-static int vttm_restart(struct vttm_device *vdev)
+/*
+ * Brings the device to where it was, from whatever state it is in. It is parked, or has reset
+ * itself and is parked here; the schedulers stand still.
+ */
+int vttm_power_restart(struct vttm_device *vdev)
 {
 	unsigned int i;
 	int ret;
+
+	mutex_lock(&vdev->hw_lock);
+	if (!vdev->parked)
+		vttm_hw_park(vdev);
+	mutex_unlock(&vdev->hw_lock);
+	vttm_park_irqs(vdev);
 
 	ret = vttm_hw_start(vdev);
 	if (ret)
 		return ret;
 	vttm_fault_start(vdev);
-	vttm_balloon_restore(vdev);
 	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
 		ret = vttm_ring_start(&vdev->engines[i]);
 		if (ret)
 			return ret;
+		/* Its counters begin anew: the next look at them says nothing. */
+		vdev->engines[i].progress = U64_MAX;
 	}
 
 	mutex_lock(&vdev->hw_lock);
+	vttm_balloon_restore(vdev);
 	vttm_vm_restore_all(vdev);
+	/* Before anybody looks whether they are enabled: see vttm_hw_runs(). */
+	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, vdev->irq_enable);
 	vdev->parked = false;
 	mutex_unlock(&vdev->hw_lock);
-	vttm_write(vdev, VTTM_REG_IRQ_ENABLE, vdev->irq_enable);
 	return 0;
 }
 
 static int vttm_unpark(struct vttm_device *vdev)
 {
-	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_restart(vdev);
+	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_power_restart(vdev);
 
 	if (ret)
 		vttm_hw_kill(vdev, "the device does not start again");
 	/* Also then: the jobs that wait have to fail. */
 	vttm_sched_unpark(vdev);
+	vttm_recover_enable(vdev);
 	vttm_balloon_unpark(vdev);
 	return ret;
 }

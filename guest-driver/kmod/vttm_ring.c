@@ -119,6 +119,7 @@ static void vttm_ring_emit(struct vttm_engine *engine, struct vttm_job *job)
 	}
 	vttm_ring_write(engine, job->packets, job->num_dwords);
 	vttm_ring_write(engine, fence, ARRAY_SIZE(fence));
+	job->fence->begun = true;
 
 	/* writel() orders the stores to ring and page tables before the doorbell. */
 	vttm_write(engine->vdev, vttm_engine_reg(engine, VTTM_ENG_TAIL), engine->tail * 4);
@@ -129,6 +130,7 @@ void vttm_ring_emit_new(struct vttm_engine *engine, struct vttm_job *job)
 {
 	struct vttm_fence *fence = job->fence;
 	unsigned long flags;
+	bool idle;
 
 	dma_fence_init64(&fence->base, &vttm_fence_ops, NULL, engine->fence_context,
 			 ++engine->seq);
@@ -136,10 +138,15 @@ void vttm_ring_emit_new(struct vttm_engine *engine, struct vttm_job *job)
 
 	spin_lock_irqsave(&engine->lock, flags);
 	dma_fence_get(&fence->base);
+	idle = list_empty(&engine->pending);
 	list_add_tail(&fence->link, &engine->pending);
 	spin_unlock_irqrestore(&engine->lock, flags);
 
-	vttm_ring_emit(engine, job);
+	/* What is given to a device that has lost its rings would be found only by its time-out. */
+	if (idle && !vttm_hw_runs(engine->vdev))
+		vttm_recover_queue(engine->vdev); /* emits it, or ends it */
+	else
+		vttm_ring_emit(engine, job);
 }
 
 /* Under engine->lock, so that fences signal in the order of the ring. */
@@ -207,26 +214,21 @@ bool vttm_ring_progressed(struct vttm_engine *engine)
 }
 
 /*
- * Resets a hung engine. The job at the head is blamed and cancelled (jobs of the driver only after
- * some attempts); those behind it run again: no packet depends on being run once. The scheduler's
- * work must be stopped.
+ * Goes on with an engine that was reset and started. The job at the head is blamed and cancelled
+ * (jobs of the driver only after some attempts: no packet of theirs depends on being run once) if
+ * it may have begun; those behind it have not, and run. The scheduler's work must be stopped.
  */
-int vttm_ring_recover(struct vttm_engine *engine)
+void vttm_ring_resume(struct vttm_engine *engine)
 {
 	struct vttm_fence *fence;
 	unsigned long flags;
-	int ret;
 
-	atomic64_inc(&engine->vdev->stats.resets);
-	ret = vttm_ring_start(engine);
-	if (ret)
-		return ret;
-	/* What was finished between the time-out and the reset is not to be run again. */
+	/* What was finished before the reset is not to be run again. */
 	vttm_ring_process(engine);
 
 	spin_lock_irqsave(&engine->lock, flags);
 	fence = list_first_entry_or_null(&engine->pending, struct vttm_fence, link);
-	if (fence) {
+	if (fence && fence->begun) {
 		unsigned int tries = fence->job->vm ? 1 : VTTM_KERNEL_JOB_TRIES;
 
 		if (++fence->job->tries >= tries)
@@ -236,5 +238,16 @@ int vttm_ring_recover(struct vttm_engine *engine)
 	list_for_each_entry(fence, &engine->pending, link)
 		vttm_ring_emit(engine, fence->job);
 	spin_unlock_irqrestore(&engine->lock, flags);
-	return 0;
+}
+
+/* Resets a hung engine and goes on. The scheduler's work must be stopped. */
+int vttm_ring_recover(struct vttm_engine *engine)
+{
+	int ret;
+
+	atomic64_inc(&engine->vdev->stats.resets);
+	ret = vttm_ring_start(engine);
+	if (!ret)
+		vttm_ring_resume(engine);
+	return ret;
 }

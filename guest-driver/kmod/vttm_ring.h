@@ -53,6 +53,7 @@ struct vttm_fence {
 	struct list_head link; /* engine->pending */
 	struct vttm_job *job;  /* valid while pending */
 	u32 status;            /* enum vttm_fault_reason */
+	bool begun;            /* the device may have run a part of it */
 };
 
 struct vttm_job {
@@ -83,6 +84,7 @@ struct vttm_fence *vttm_fence_create(void);
 void vttm_ring_emit_new(struct vttm_engine *engine, struct vttm_job *job);
 void vttm_ring_process(struct vttm_engine *engine);
 int vttm_ring_recover(struct vttm_engine *engine);
+void vttm_ring_resume(struct vttm_engine *engine);
 void vttm_ring_cancel_all(struct vttm_engine *engine, int error);
 bool vttm_ring_progressed(struct vttm_engine *engine);
 

@@ -90,6 +90,9 @@ static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
 
 	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx)) {
 		atomic64_inc(&vdev->stats.job_errors);
+		if (!job->vm)
+			drm_err_ratelimited(&vdev->drm,
+					    "a move or clear of a buffer has no device: content lost\n");
 		return ERR_PTR(-ENODEV);
 	}
 	vttm_ring_emit_new(engine, job);
@@ -114,7 +117,9 @@ static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sch
 
 	/* In case only the interrupt got lost. */
 	vttm_ring_process(engine);
-	if (!dma_fence_is_signaled(&job->fence->base) && !vttm_ring_progressed(engine)) {
+	/* If it is not this engine alone, vttm_recover() deals with it. */
+	if (!dma_fence_is_signaled(&job->fence->base) && vttm_recover(vdev) &&
+	    !vttm_ring_progressed(engine)) {
 		drm_err(&vdev->drm, "engine %s hangs at job %llu: reset\n", engine->name,
 			(u64)job->fence->base.seqno);
 		if (vttm_ring_recover(engine)) {
@@ -209,7 +214,7 @@ void vttm_sched_quiesce(struct vttm_device *vdev)
 {
 	unsigned int i;
 
-	if (pci_device_is_present(to_pci_dev(vdev->drm.dev)))
+	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
 		vttm_sched_wait(vdev);
 	for (i = 0; i < VTTM_NUM_ENGINES; i++)
 		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
@@ -253,6 +258,7 @@ int vttm_sched_init(struct vttm_device *vdev)
 	int ret;
 
 	/* Reclaim waits for fences, and those may need a reset. */
+	vttm_recover_init(vdev);
 	vdev->reset_wq = drmm_alloc_ordered_workqueue(&vdev->drm, "vttm-reset", WQ_MEM_RECLAIM);
 	if (IS_ERR(vdev->reset_wq))
 		return PTR_ERR(vdev->reset_wq);

@@ -102,12 +102,14 @@ ExecResult run(const std::vector<std::string>& argv, std::uint64_t timeout_ms,
     return result;
 }
 
-Reply exec(Context&, const Request& request, Events& events) {
+Reply exec(Context& context, const Request& request, Events& events) {
     const std::vector<std::string> argv = request.texts("argv");
     if (argv.empty() || argv[0].empty()) {
         throw RequestError("'argv' is empty");
     }
     const std::uint64_t timeout = request.number("timeout_ms", 1, kMaxTimeoutMs, kDefaultTimeoutMs);
+    // It may take the driver away, or give the device another one.
+    context.release_idle_gpu();
     const ExecResult result =
         run(argv, timeout, [&events](std::string_view line) { events.output(line); });
     Reply reply;

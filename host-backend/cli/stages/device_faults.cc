@@ -3,8 +3,8 @@
 // content must be found by every witness, the driver must survive the rest and lose nothing.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
+#include "host-backend/cli/stages/device_dying.h"
+#include "host-backend/cli/stages/fault_orders.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "protocol/vttm_stamp.h"
@@ -12,18 +12,16 @@
 namespace vttm::cli {
 namespace {
 
-using nlohmann::json;
 using oracle::PageClass;
 using report::TestStatus;
 
 constexpr const char* kSuite = "device_faults";
-constexpr const char* kDevice = "/machine/peripheral/vttm0";
 
 class DeviceFaults {
 public:
     DeviceFaults(const StageContext& context, Session& session, SwapCycle& cycle,
                  report::TestResults& into)
-        : context_(context), session_(session), cycle_(cycle), into_(into) {}
+        : context_(context), session_(session), cycle_(cycle), into_(into), orders_(session.machine()) {}
 
     void run() {
         cycle_.begin();
@@ -55,40 +53,13 @@ public:
     }
 
 private:
-    void plan(const std::string& rules) {
-        session_.machine().qmp("qom-set",
-                               {{"path", kDevice},
-                                {"property", "fault-plan"},
-                                {"value", rules.empty() ? "" : R"({"faults": [)" + rules + "]}"}});
-    }
-    // Ends the plan; how often its rules struck, each at least once.
-    std::string end_plan() {
-        const json got =
-            session_.machine().qmp("qom-get", {{"path", kDevice}, {"property", "faults"}});
-        plan("");
-        const json record = json::parse(got.get<std::string>());
-        for (const json& rule : record.at("rules"))
-            if (rule.at("injected") == 0) return "was never injected: " + record.dump() + "\n";
-        return "";
-    }
+    void plan(const std::string& rules) { orders_.give(rules); }
+    std::string end_plan() { return orders_.end(); }
     void check(const std::string& name, const std::string& why) {
         into_.cases.push_back(
             make_case(kSuite, name, why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
         session_.machine().check();
     }
-    // Device and CPU find exactly @count bad pages, of @cls.
-    std::string found(const oracle::CycleResult& seen, std::size_t count, PageClass cls) {
-        std::string why;
-        for (const auto* r : {&seen.device, &seen.cpu}) {
-            if (r->bad.size() != count)
-                why += fmt::format("{} found {} bad pages, expected {}\n", oracle::name_of(r->who),
-                                   r->bad.size(), count);
-            for (const auto& bad : r->bad)
-                if (bad.cls != cls) why += fmt::format("unexpected: {}\n", oracle::describe(bad));
-        }
-        return why;
-    }
-
     // The plan spoils one page of a fill, and the run ends as a failure of content.
     void spoils(const std::string& name, const std::string& rule, PageClass cls) {
         context_.progress.phase("test device faults: " + name);
@@ -98,7 +69,7 @@ private:
         cycle_.look();
         cycle_.verify();
         oracle::CycleResult seen = cycle_.result();
-        why += found(seen, 1, cls);
+        why += must_find(seen, 1, cls);
         if (seen.host.bad.size() != 1)
             why += fmt::format("the host found {} bad pages\n", seen.host.bad.size());
         const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
@@ -110,7 +81,7 @@ private:
     std::string good_again() {
         cycle_.fill();
         cycle_.verify();
-        return found(cycle_.result(), 0, PageClass::kGood);
+        return must_find(cycle_.result(), 0, PageClass::kGood);
     }
 
     // Nobody notices but by the time that it takes.
@@ -151,6 +122,7 @@ private:
     Session& session_;
     SwapCycle& cycle_;
     report::TestResults& into_;
+    FaultOrders orders_;
 };
 
 }  // namespace
@@ -171,7 +143,7 @@ void run_device_faults(const StageContext& context, report::TestResults& into) {
                     Session::Clock::now() + std::chrono::seconds(config.timeout_s));
     SwapCycle cycle(session, config, "copy", context.progress);
     DeviceFaults(context, session, cycle, into).run();
-    session.free_all();
+    run_dying_device(context, session, config, cycle, into);
     check_guest(context, machine);
     machine.stop(std::chrono::seconds(5));
 }

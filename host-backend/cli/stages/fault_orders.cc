@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host-backend/cli/stages/fault_orders.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace vttm::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kDevice = "/machine/peripheral/vttm0";
+
+}  // namespace
+
+void FaultOrders::give(const std::string& rules) {
+    machine_.qmp("qom-set", {{"path", kDevice},
+                             {"property", "fault-plan"},
+                             {"value", rules.empty() ? "" : R"({"faults": [)" + rules + "]}"}});
+}
+
+std::string FaultOrders::end() {
+    const json got = machine_.qmp("qom-get", {{"path", kDevice}, {"property", "faults"}});
+    give("");
+    const json record = json::parse(got.get<std::string>());
+    for (const json& rule : record.at("rules"))
+        if (rule.at("injected") == 0) return "was never injected: " + record.dump() + "\n";
+    return "";
+}
+
+std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle::PageClass cls) {
+    std::string why;
+    for (const auto* r : {&seen.device, &seen.cpu}) {
+        if (r->bad.size() != count)
+            why += fmt::format("{} found {} bad pages, expected {}\n", oracle::name_of(r->who),
+                               r->bad.size(), count);
+        for (const auto& bad : r->bad)
+            if (bad.cls != cls) why += fmt::format("unexpected: {}\n", oracle::describe(bad));
+    }
+    return why;
+}
+
+}  // namespace vttm::cli

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the cases of stage `faults` share: a plan of faults for the device, and what witnesses found.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "host-backend/machine/machine.h"
+#include "host-backend/oracle/verdict.h"
+
+namespace vttm::cli {
+
+// The device's property `fault-plan` (docs/faults.md).
+class FaultOrders {
+public:
+    explicit FaultOrders(machine::Machine& machine) : machine_(machine) {}
+
+    // rules: JSON objects, with commas between them.
+    void give(const std::string& rules);
+    // Ends the plan. Why not: each of its rules must have struck at least once. "": all is well.
+    std::string end();
+
+private:
+    machine::Machine& machine_;
+};
+
+// Why not: device and CPU must have found exactly @count bad pages, of @cls.
+std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle::PageClass cls);
+
+}  // namespace vttm::cli
