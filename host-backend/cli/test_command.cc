@@ -34,6 +34,7 @@ const std::vector<Stage>& stages() {
         {.name = "faults",
          .what = "faults of the device, ordered by the host, under a guest that works",
          .run = run_device_faults},
+        {.name = "plug", .what = "the device unplugged by the host, and plugged again, under load", .run = run_hot_unplug},
         {.name = "cycle",
          .what = "short swap cycles per ttm.backup; a limited hog, a VRAM balloon, an IOMMU",
          .run = run_short_cycles},

@@ -58,9 +58,18 @@ std::string qemu_arguments(const DomainSpec& spec) {
         arguments.push_back(
             fmt::format("memory-backend-file,id=vram0,size={}M,mem-path={},share=on", spec.vram_mib,
                         qemu_option_escape(spec.vram_file.string())));
+        std::string place = fmt::format("bus=pcie.0,addr={}", kDeviceSlot);
+        if (spec.root_port) {
+            arguments.push_back("-device");
+            arguments.push_back(fmt::format("pcie-root-port,id={},chassis=200,{}", kRootPort, place));
+            // By the port's own registers, as in a real slot, and not by ACPI.
+            arguments.push_back("-global");
+            arguments.push_back("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+            place = fmt::format("bus={}", kRootPort);
+        }
         arguments.push_back("-device");
-        std::string device = fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},bus=pcie.0,addr={}",
-                                         qemu_option_escape(spec.witness_log.string()), kDeviceSlot);
+        std::string device = fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},{}",
+                                         qemu_option_escape(spec.witness_log.string()), place);
         if (spec.vram_visible_mib != 0)
             device += fmt::format(",vram-visible={}M", spec.vram_visible_mib);
         arguments.push_back(std::move(device));

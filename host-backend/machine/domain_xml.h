@@ -19,6 +19,7 @@ struct DomainSpec {
     std::uint64_t ram_mib = 0;
     std::uint64_t low_ram_mib = 0;  // no more than this below 4 GiB; 0: as QEMU does
     bool iommu = false;
+    bool root_port = false;  // the vttm device is behind kRootPort
     unsigned vcpus = 1;
     std::filesystem::path console_log;
     std::filesystem::path agent_socket;
@@ -29,6 +30,9 @@ struct DomainSpec {
     std::uint64_t vram_visible_mib = 0;  // 0: all
     std::filesystem::path witness_log;
 };
+
+// QEMU's name of the port, which is the bus of a device that is plugged there.
+inline constexpr const char* kRootPort = "vttm-port";
 
 // A value for a QEMU option list: commas are doubled.
 std::string qemu_option_escape(std::string_view text);

@@ -102,6 +102,7 @@ DomainSpec Machine::Impl::spec() const {
     s.ram_mib = config.ram_mib;
     s.low_ram_mib = config.low_ram_mib;
     s.iommu = config.iommu;
+    s.root_port = config.root_port;
     s.vcpus = config.vcpus;
     s.console_log = console_log();
     s.agent_socket = agent_socket();

@@ -34,6 +34,7 @@ struct MachineConfig {
     std::string cmdline_extra;      // appended to the base kernel command line
     std::vector<ExpectedSplat> expected_splats;  // every other splat ends the run
     bool iommu = false;  // intel-iommu in front of all devices, switched on, strict
+    bool root_port = false;  // the vttm device behind a port of its own, where it can be plugged
     bool device = true;  // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon

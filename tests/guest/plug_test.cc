@@ -3,6 +3,7 @@
 // ENODEV, and keeps no memory once he lets go; the next driver finds it as new.
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <thread>
 
@@ -102,26 +103,30 @@ TEST_F(PlugTest, RemovedWithLiveBuffers) {
     rescan();
 }
 
+// Jobs on a buffer of @domain until the device is gone, or there is another error.
+void work_until_gone(std::uint32_t domain, std::atomic<int>* jobs, std::atomic<int>* gone,
+                     std::atomic<int>* other) {
+    try {
+        Gpu gpu;
+        const Gpu::Bound buffer = gpu.create(4 * kMib, domain);
+        for (;;) {
+            const JobResult done = gpu.run(
+                VTTM_ENGINE_COPY, PacketBuilder().fill(buffer.va(), buffer.size(), 1), {&buffer});
+            if (done.error != 0) throw Error(done.error, "job");
+            ++*jobs;
+        }
+    } catch (const Error& error) {
+        ++*(error.error() == ENODEV ? gone : other);
+        if (error.error() != ENODEV) ADD_FAILURE() << error.what();
+    }
+}
+
 TEST_F(PlugTest, UnboundUnderLoad) {
     for (int round = 0; round < 3; ++round) {
         std::atomic<int> jobs = 0;
         std::atomic<int> gone = 0;
         std::atomic<int> other = 0;
-        const auto work = [&](std::uint32_t domain) {
-            try {
-                Gpu gpu;
-                const Gpu::Bound buffer = gpu.create(4 * kMib, domain);
-                for (;;) {
-                    const JobResult done = gpu.run(
-                        VTTM_ENGINE_COPY, PacketBuilder().fill(buffer.va(), buffer.size(), 1), {&buffer});
-                    if (done.error != 0) throw Error(done.error, "job");
-                    ++jobs;
-                }
-            } catch (const Error& error) {
-                (error.error() == ENODEV ? gone : other)++;
-                if (error.error() != ENODEV) ADD_FAILURE() << error.what();
-            }
-        };
+        const auto work = [&](std::uint32_t domain) { work_until_gone(domain, &jobs, &gone, &other); };
         std::thread first(work, VTTM_DOMAIN_VRAM);
         std::thread second(work, VTTM_DOMAIN_GTT);
         const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
@@ -134,6 +139,23 @@ TEST_F(PlugTest, UnboundUnderLoad) {
         EXPECT_EQ(gone, 2);
         bind();
     }
+}
+
+// One half of a test: the host unplugs the device when it reads "at work", and there is no driver at the end of
+// which something could be counted (host-backend/cli/stages/hot_unplug.cc).
+TEST(HostUnplugTest, WorksUntilTheDeviceIsGone) {
+    std::atomic<int> jobs = 0;
+    std::atomic<int> gone = 0;
+    std::atomic<int> other = 0;
+    std::thread first(work_until_gone, VTTM_DOMAIN_VRAM, &jobs, &gone, &other);
+    std::thread second(work_until_gone, VTTM_DOMAIN_GTT, &jobs, &gone, &other);
+    while (jobs < 20 && gone + other == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::puts("at work");
+    std::fflush(stdout);
+    first.join();
+    second.join();
+    EXPECT_GE(jobs, 20);
+    EXPECT_EQ(gone, 2);
 }
 
 }  // namespace

@@ -72,12 +72,25 @@ private:
 
     // All that was filled is still there.
     std::string intact(SwapCycle& cycle) {
-        cycle.verify();
-        return must_find(cycle.result(), 0, PageClass::kGood);
+        return unless_it_fails([&] {
+            cycle.verify();
+            return must_find(cycle.result(), 0, PageClass::kGood);
+        });
     }
     std::string good_again(SwapCycle& cycle) {
-        cycle.fill();
-        return intact(cycle);
+        return unless_it_fails([&] {
+            cycle.fill();
+            return intact(cycle);
+        });
+    }
+    // A job that fails is this case's failure, and the next one has its turn.
+    template <typename Work>
+    std::string unless_it_fails(Work&& work) {
+        try {
+            return work();
+        } catch (const machine::AgentError& e) {
+            return e.text + "\n";
+        }
     }
     // What the driver has counted since @before.
     std::string must_have_grown(const oracle::Counters& before, std::int64_t device_resets,
@@ -151,7 +164,8 @@ private:
         if (oracle::delta(before, session_.counters()).at("vttm.moves_vram_gtt") == 0)
             why += "nothing was moved\n";
         orders_.give(R"({"kind": "device-reset"})");
-        why += orders_.end() + intact(cycle);
+        why += orders_.end();
+        why += intact(cycle);
         if (vram_limit() != kSmallVramMib << 20)
             why += fmt::format("the driver keeps {} bytes of VRAM\n", vram_limit());
         balloon.release();

@@ -65,6 +65,8 @@ void run_kunit(const StageContext& context, report::TestResults& into);
 void run_self_test(const StageContext& context, report::TestResults& into);
 // Faults of the device that the host orders: spoiled content is found, the driver survives the rest.
 void run_device_faults(const StageContext& context, report::TestResults& into);
+// The device unplugged by the host while the guest works, and plugged again.
+void run_hot_unplug(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
 

@@ -47,6 +47,14 @@ TEST(DomainXml, HasWhatTheHostWitnessNeeds) {
     EXPECT_THAT(xml, HasSubstr("<memballoon model='virtio'/>"));
 }
 
+TEST(DomainXml, ADeviceThatIsPluggedHasAPortOfItsOwn) {
+    DomainSpec spec = sample();
+    EXPECT_THAT(domain_xml(spec), Not(HasSubstr("pcie-root-port,")));
+    spec.root_port = true;
+    EXPECT_THAT(domain_xml(spec), HasSubstr("pcie-root-port,id=vttm-port,chassis=200,bus=pcie.0,"));
+    EXPECT_THAT(domain_xml(spec), HasSubstr("witness-log=/disk/witness.log,bus=vttm-port'"));
+}
+
 // One possible CPU would have TCG drop the guest's memory barriers (Litmus, in vm_test).
 TEST(DomainXml, OneCpuHasASecondSlotUnderTcgOnly) {
     DomainSpec spec = sample();

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// The host unplugs the device from its root port while the guest works (device_del, to which the guest
+// says when), and plugs one again. All calls of who has the old one open end with ENODEV, no memory
+// stays with it, and the new one works.
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <optional>
+#include <stdexcept>
+
+#include "host-backend/cli/guest_exec.h"
+#include "host-backend/cli/stages/fault_orders.h"
+#include "host-backend/cli/stages/stage.h"
+#include "host-backend/cli/swap_cycle.h"
+#include "host-backend/machine/domain_xml.h"
+#include "host-backend/pressure/vram_balloon.h"
+#include "protocol/vttm_stamp.h"
+
+namespace vttm::cli {
+namespace {
+
+using oracle::PageClass;
+using report::TestStatus;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr const char* kSuite = "hot_unplug";
+constexpr std::uint64_t kSmallVramMib = 4;  // less than the buffers have there
+constexpr const char* kWork =
+    "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=HostUnplugTest.*; echo exit $?' >/tmp/unplug.log 2>&1 </dev/null &";
+
+class HotUnplug {
+public:
+    HotUnplug(const StageContext& context, const SwapCycleConfig& config, machine::Machine& machine,
+              report::TestResults& into)
+        : context_(context), config_(config), machine_(machine), into_(into) {
+        new_session();
+    }
+
+    void run() {
+        const oracle::Counters before = session_->counters();
+        under_load();
+        plugged_again();
+        with_buffers("with_buffers", [] {});
+        with_buffers("with_an_inflated_balloon", [this] { balloon().step(); });
+        with_buffers("while_the_balloon_inflates", [this] { ask_vram(kSmallVramMib); });
+        start("nothing_is_left_behind");
+        check(uneven(before));
+    }
+
+private:
+    void start(std::string name) {
+        name_ = std::move(name);
+        context_.progress.phase("test hot unplug: " + name_);
+    }
+    void check(const std::string& why) {
+        into_.cases.push_back(
+            make_case(kSuite, name_, why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
+        machine_.check();
+    }
+    // Each device has a witness log of its own. Another key: nobody takes an old stamp for a new one.
+    void new_session() {
+        session_.emplace(machine_, vttm_mix64(config_.seed + sessions_++),
+                         Session::Clock::now() + seconds(config_.timeout_s));
+    }
+    GuestRun shell(const std::string& script) {
+        return guest_exec(machine_, {"/bin/busybox", "sh", "-c", script},
+                          context_.variant.scaled(seconds(30)));
+    }
+    template <typename Condition>
+    bool wait_until(Condition&& condition) {
+        const auto end = Session::Clock::now() + context_.variant.scaled(seconds(60));
+        while (!condition()) {
+            if (Session::Clock::now() > end) return false;
+            machine_.agent().idle(milliseconds(100));
+        }
+        return true;
+    }
+    bool log_has(const std::string& words) {
+        return shell("cat /tmp/unplug.log").output.find(words) != std::string::npos;
+    }
+    bool plugged() {
+        for (const auto& entry : machine_.qmp("qom-list", {{"path", "/machine/peripheral"}}))
+            if (entry.at("name") == "vttm0") return true;
+        return false;
+    }
+
+    std::string unplug() {
+        machine_.qmp("device_del", {{"id", "vttm0"}});
+        return wait_until([this] { return !plugged(); }) ? "" : "the guest does not let go of the device\n";
+    }
+    std::string plug() {
+        machine_.qmp("device_add", {{"driver", "vttm"},
+                                    {"id", "vttm0"},
+                                    {"vram", "vram0"},
+                                    {"bus", machine::kRootPort},
+                                    {"witness-log", machine_.witness_log().string()}});
+        const bool there = wait_until(
+            [this] { return shell("ls /dev/dri/renderD*").status == 0; });
+        new_session();
+        return there ? "" : "the guest's driver does not take the new device\n";
+    }
+    // The device that is there works.
+    std::string work() {
+        SwapCycle cycle(*session_, config_, "copy", context_.progress);
+        cycle.begin();
+        cycle.fill();
+        cycle.verify();
+        session_->free_all();
+        return must_find(cycle.result(), 0, PageClass::kGood);
+    }
+
+    void under_load() {
+        start("under_load");
+        shell(kWork);
+        std::string why;
+        if (!wait_until([this] { return log_has("at work") || log_has("exit "); }) || log_has("exit "))
+            why = "nobody works\n";
+        why += unplug();
+        if (!wait_until([this] { return log_has("exit "); })) why += "who worked has not ended\n";
+        if (!log_has("exit 0")) why += shell("cat /tmp/unplug.log").output;
+        shell("rm /tmp/unplug.log");  // pages of shmem
+        check(why);
+    }
+
+    void plugged_again() {
+        start("plugged_again");
+        std::string why = plug();
+        why += work();
+        check(why);
+    }
+
+    // The agent has the device open, with buffers in VRAM and GTT; @prepare happens before.
+    template <typename Prepare>
+    void with_buffers(const std::string& name, Prepare&& prepare) {
+        start(name);
+        std::string why;
+        {
+            SwapCycle cycle(*session_, config_, "copy", context_.progress);
+            cycle.begin();
+            cycle.fill();
+            prepare();
+            why += unplug();
+            for (By by : {By::kDevice, By::kCpu}) why += must_be_gone(by);
+            session_->free_all();
+        }
+        why += plug();
+        balloon_.reset();
+        ask_vram(config_.vram_mib);
+        check(why + work());
+    }
+    std::string must_be_gone(By by) {
+        try {
+            session_->verify(by);
+        } catch (const machine::AgentError& e) {
+            return e.error_number == ENODEV ? "" : fmt::format("failed with \"{}\"\n", e.text);
+        }
+        return "buffers of a device that is gone can be read\n";
+    }
+
+    pressure::VramBalloon& balloon() {
+        return balloon_.emplace(
+            [this](const std::string& command, nlohmann::json arguments) {
+                return machine_.qmp(command, std::move(arguments));
+            },
+            machine_.agent(),
+            pressure::VramBalloon::Config{.vram_mib = config_.vram_mib,
+                                          .target_mib = kSmallVramMib,
+                                          .limit = {.each = seconds(60), .until = session_->deadline()}});
+    }
+    void ask_vram(std::uint64_t mib) {
+        machine_.qmp("qom-set", {{"path", "/machine/peripheral/vttm0"},
+                                 {"property", "vram-target"},
+                                 {"value", mib << 20}});
+    }
+
+    // TTM frees from a workqueue: it may take a moment.
+    std::string uneven(const oracle::Counters& before) {
+        std::string why;
+        wait_until([&] {
+            why.clear();
+            for (const oracle::Balance& b : take_balances(before, session_->counters()))
+                if (!b.even()) why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
+            return why.empty();
+        });
+        return why;
+    }
+
+    const StageContext& context_;
+    const SwapCycleConfig& config_;
+    machine::Machine& machine_;
+    report::TestResults& into_;
+    std::optional<Session> session_;
+    std::optional<pressure::VramBalloon> balloon_;
+    unsigned sessions_ = 0;
+    std::string name_;
+};
+
+}  // namespace
+
+void run_hot_unplug(const StageContext& context, report::TestResults& into) {
+    SwapCycleConfig config;
+    config.name = "hot-unplug";
+    config.seed = 4713;
+    config.ram_mib = 512;
+    config.vram_mib = 64;
+    config.vram_buffers_mib = 16;
+    config.gtt_buffers_mib = 48;
+    machine::MachineConfig mc = stage_machine(context, config);
+    mc.root_port = true;
+    machine::Machine machine(mc);
+    context.progress.phase("test hot unplug: boot");
+    machine.start();
+    HotUnplug(context, config, machine, into).run();
+    check_guest(context, machine);
+    machine.stop(seconds(5));
+}
+
+}  // namespace vttm::cli
