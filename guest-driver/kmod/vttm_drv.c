@@ -302,9 +302,12 @@ static void vttm_stop(struct pci_dev *pdev)
 		drm_dev_unplug(&vdev->drm);
 	vttm_recover_disable(vdev);
 	vttm_sched_quiesce(vdev);
-	/* Rings and fault ring are freed next. */
+	/* Rings and fault ring are freed next, and registers are unmapped. */
+	mutex_lock(&vdev->hw_lock);
 	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
 		vttm_hw_reset(vdev);
+	vdev->parked = true;
+	mutex_unlock(&vdev->hw_lock);
 	/* Who has it open keeps buffers and page tables, but this bus is not theirs any more. */
 	vttm_bo_detach_all(vdev);
 	vttm_vm_detach_all(vdev);

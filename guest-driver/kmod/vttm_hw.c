@@ -213,17 +213,22 @@ static bool vttm_tlb_ended(struct vttm_device *vdev, bool *runs)
 int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 {
 	bool ended, runs;
-	int ret, idx;
+	int ret;
 
 	/* A planted fault, for tests: see vttm_debugfs.c. */
 	if (READ_ONCE(vdev->unsafe_skip_invalidation))
 		return 0;
 	if (READ_ONCE(vdev->dead))
 		return -ENODEV;
-	/* A device that is parked has no translation to drop, and one that is gone does no harm. */
-	if (!vttm_hw_enter(vdev, &idx))
+	/*
+	 * A device that is parked has no translation to drop. One that is being unplugged is not parked
+	 * yet: its jobs may still run, so drm_dev_enter() is no reason to leave it out.
+	 */
+	mutex_lock(&vdev->hw_lock);
+	if (vdev->parked) {
+		mutex_unlock(&vdev->hw_lock);
 		return 0;
-
+	}
 	vttm_write64(vdev, VTTM_REG_TLB_INV_START_LO, va);
 	vttm_write(vdev, VTTM_REG_TLB_INV_PAGES, pages);
 	/* writel() orders the page-table stores before the command. */
@@ -235,7 +240,7 @@ int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 		vttm_hw_kill(vdev, "TLB invalidation does not end");
 	else if (!runs)
 		vttm_recover_queue(vdev);
-	vttm_hw_exit(vdev, idx);
+	mutex_unlock(&vdev->hw_lock);
 	return ret;
 }
 
