@@ -60,6 +60,9 @@ public:
     // Maps up to @len bytes of system memory at @addr; empty if there is no RAM.
     Mapping map(uint64_t addr, uint64_t len, bool write) const;
 
+    // The same with all of the VRAM.
+    Bus unlimited() const { return Bus(ops_, opaque_, vram_, vram_size_); }
+
     uint8_t* vram() const { return vram_; }
     uint64_t vram_size() const { return vram_size_; }
     void vram_dirty(uint64_t offset, uint64_t len) const {

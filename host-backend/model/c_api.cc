@@ -71,6 +71,30 @@ VTTM_EXPORT void vttm_model_reset(vttm_model* m) { m->device.reset(); }
 VTTM_EXPORT void vttm_model_pause(vttm_model* m) { m->device.pause(); }
 VTTM_EXPORT void vttm_model_resume(vttm_model* m) { m->device.resume(); }
 
+VTTM_EXPORT size_t vttm_model_save(vttm_model* m, void* buf, size_t len, char* err,
+                                   size_t errlen) {
+    try {
+        const vttm::model::StateBytes bytes = m->device.save();
+        put("", err, errlen);
+        if (buf && len >= bytes.size()) std::memcpy(buf, bytes.data(), bytes.size());
+        return bytes.size();
+    } catch (const std::exception& e) {
+        put(e.what(), err, errlen);
+        return 0;
+    }
+}
+VTTM_EXPORT int vttm_model_restore(vttm_model* m, const void* buf, size_t len, char* err,
+                                   size_t errlen) {
+    try {
+        m->device.restore({static_cast<const uint8_t*>(buf), len});
+        put("", err, errlen);
+        return 0;
+    } catch (const std::exception& e) {
+        put(e.what(), err, errlen);
+        return -1;
+    }
+}
+
 VTTM_EXPORT int vttm_model_set_vram_target(vttm_model* m, uint64_t bytes) {
     return m->device.vram_balloon().set_target(bytes) ? 0 : -1;
 }

@@ -62,7 +62,49 @@ public:
 
     PageIdentity identify(uint64_t) const override { return {}; }
 
+    void save(StateWriter& out) const override {
+        if (job_.has_list()) {
+            out.flag("loading", loading_);
+            const uint8_t* list = job_.list_bytes();
+            out.blob("list", {list, list + list_len_}, list_len_);
+        }
+        out.u64("segment", job_.index());
+        out.u64("left", loading_ ? src_.left() : dst_.left());
+    }
+
+    void load(StateReader& in) override {
+        uint64_t segment = 0, left = 0;
+        if (job_.has_list()) load_list_state(in);
+        in.u64("segment", segment);
+        in.u64("left", left);
+        if (loading_) {
+            in.require(!segment, "segment", "begins before the list is there");
+            in.require(left && left <= list_len_, "left", "is not within the list");
+            src_.go_to(job_.list().addr + (list_len_ - left), left);
+            return;
+        }
+        CopyJob::Segment s;
+        if (segment) {
+            in.require(job_.seek(segment - 1) && job_.next(s), "segment", "is not in the packet");
+            in.require(left || !job_.at_end(), "left", "says that the packet is over");
+        }
+        in.require(left <= s.len && !(job_.fills() && left % 4), "left", "is not in the segment");
+        dst_.go_to(s.dst + (s.len - left), left);
+        if (!job_.fills()) src_.go_to(s.src + (s.len - left), left);
+    }
+
 private:
+    void load_list_state(StateReader& in) {
+        StateBytes list;
+        in.flag("loading", loading_);
+        in.blob("list", list, list_len_);
+        in.require(list.size() == list_len_, "list", "is shorter than the packet says");
+        std::copy(list.begin(), list.end(), job_.list_bytes());
+        if (loading_) return;
+        in.require(!job_.check_list(ctx_), "list", "would have been refused");
+        src_.start({job_.src_space(), 0, 0}, ctx_.vm, false);
+    }
+
     // Copies the list of pieces here; nothing of it is read again.
     Fault load_list() {
         Fault fault;

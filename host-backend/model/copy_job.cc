@@ -162,4 +162,13 @@ bool CopyJob::next(Segment& out) {
     return true;
 }
 
+bool CopyJob::seek(uint64_t index) {
+    if (index > segments()) return false;
+    index_ = index;
+    if (kind_ == Kind::rows) return true;
+    linear_pos_ = (kind_ == Kind::scatter ? src_ : dst_).addr;
+    for (uint64_t i = 0; i < index; i++) linear_pos_ += entries_[i].len;
+    return true;
+}
+
 }  // namespace vttm::model

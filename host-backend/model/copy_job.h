@@ -23,6 +23,7 @@ public:
     // A list of pieces is part of the operands: where it lies, and where its bytes go. Empty: none
     // is needed (any more).
     Range list() const;
+    const uint8_t* list_bytes() const { return reinterpret_cast<const uint8_t*>(entries_.data()); }
     uint8_t* list_bytes() { return reinterpret_cast<uint8_t*>(entries_.data()); }
     // The list is there: checks it. Every segment is sound when this or begin() has found no fault.
     Fault check_list(const ExecContext& ctx);
@@ -34,6 +35,11 @@ public:
     // The next segment in the order of the work; false: there is none.
     bool next(Segment& out);
     bool at_end() const { return index_ == segments(); }
+    // Where that sequence is; false: it does not go so far. Every segment is sound.
+    uint64_t index() const { return index_; }
+    bool seek(uint64_t index);
+    // A list of pieces, there or wanted.
+    bool has_list() const { return kind_ != Kind::rows; }
     // Bytes in all; known when the list is there.
     uint64_t total() const { return kind_ == Kind::rows ? width_ * height_ : sum_; }
 

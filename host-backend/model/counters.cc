@@ -6,13 +6,17 @@
 namespace vttm::model {
 
 Counts Device::counts(unsigned engine) const {
-    const EngineTotals t = engines_[engine]->totals();
+    return counts_of(engines_[engine]->totals(), faults_.total_of(engine),
+                     faults_.stale_total_of(engine));
+}
+
+Counts Device::counts_of(const EngineTotals& t, uint64_t faults, uint64_t stale) {
     Counts c{};
     c[VTTM_CNT_BUSY_NS / 8] = t.busy_ns;
     c[VTTM_CNT_BYTES / 8] = t.bytes;
     c[VTTM_CNT_PACKETS / 8] = t.packets;
-    c[VTTM_CNT_FAULTS / 8] = faults_.total_of(engine);
-    c[VTTM_CNT_STALE / 8] = faults_.stale_total_of(engine);
+    c[VTTM_CNT_FAULTS / 8] = faults;
+    c[VTTM_CNT_STALE / 8] = stale;
     c[VTTM_CNT_TLB_HITS / 8] = t.mmu.hits;
     c[VTTM_CNT_TLB_MISSES / 8] = t.mmu.misses;
     c[VTTM_CNT_ROOT_WALKS / 8] = t.mmu.walk_misses;

@@ -11,7 +11,7 @@ constexpr uint64_t kVramUnit = 2ull << 20;
 constexpr uint64_t kMaxVram = 64ull << 30;
 
 // What PCI allows for the size of BAR2.
-bool is_visible_size(uint64_t bytes, uint64_t vram) {
+bool can_show(uint64_t bytes, uint64_t vram) {
     return std::has_single_bit(bytes) && bytes <= std::bit_ceil(vram);
 }
 }  // namespace
@@ -29,7 +29,7 @@ std::string Device::check_config(const vttm_model_config* config, const vttm_mod
                " is not a multiple of 2 MiB between 2 MiB and 64 GiB";
     if (!config->vram || reinterpret_cast<uintptr_t>(config->vram) % VTTM_PAGE_SIZE)
         return "vram is not a page-aligned pointer";
-    if (!is_visible_size(config->vram_visible, config->vram_size))
+    if (!can_show(config->vram_visible, config->vram_size))
         return "vram_visible " + std::to_string(config->vram_visible) +
                " is not a power of two up to the size of VRAM";
     if (config->tlb_entries > kMaxTlbEntries)
@@ -58,8 +58,10 @@ Device::~Device() {
     for (auto& engine : engines_) engine->stop();
 }
 
+bool Device::is_visible_size(uint64_t bytes) const { return can_show(bytes, bus_.vram_size()); }
+
 bool Device::set_vram_visible(uint64_t bytes) {
-    if (!is_visible_size(bytes, bus_.vram_size())) return false;
+    if (!is_visible_size(bytes)) return false;
     vram_visible_.store(bytes, std::memory_order_relaxed);
     return true;
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "host-backend/model/engine.h"
@@ -43,6 +44,10 @@ public:
     // False if BAR2 cannot have this size.
     bool set_vram_visible(uint64_t bytes);
     std::string stats_json() const;
+    // All that the guest can tell of, but for VRAM's bytes (state.cc). Both throw StateError, and then
+    // nothing has changed; both wait for the workers. No register is accessed meanwhile.
+    StateBytes save();
+    void restore(std::span<const uint8_t> bytes);
     // For tests, which let the engines work in turns.
     Engine& engine(unsigned e) { return *engines_[e]; }
     VramBalloon& vram_balloon() { return vram_balloon_; }
@@ -53,12 +58,31 @@ public:
     bool removed() const { return removed_.load(std::memory_order_relaxed); }
 
 private:
+    class PauseGuard {
+    public:
+        explicit PauseGuard(Device& device) : device_(device) { device.pause(); }
+        ~PauseGuard() { device_.resume(); }
+        PauseGuard(const PauseGuard&) = delete;
+        PauseGuard& operator=(const PauseGuard&) = delete;
+
+    private:
+        Device& device_;
+    };
+    struct State;
+    template <class Io>
+    void io(Io& io, State& s) const;
+    State state() const;
+    State load(StateReader& in) const;
+    void commit(const State& state);
+    uint64_t features() const;
     std::optional<uint32_t> read32(uint32_t off);
     std::optional<uint64_t> read64(uint32_t off);
     bool write32(uint32_t off, uint32_t val);
     bool write64(uint32_t off, uint64_t val, uint64_t mask);
     uint32_t read_timestamp_lo();
     Counts counts(unsigned engine) const;
+    static Counts counts_of(const EngineTotals& totals, uint64_t faults, uint64_t stale);
+    bool is_visible_size(uint64_t bytes) const;
     std::optional<uint64_t> read_counter(uint32_t off) const;
     void invalidate(uint32_t cmd);
     uint32_t invalidations_done() const;
@@ -73,7 +97,7 @@ private:
 
     Bus bus_;
     std::atomic<uint64_t> vram_visible_;  // the bus changes it under the guest
-    const Clock clock_;
+    Clock clock_;
     VmRoots roots_;
     FaultUnit faults_;
     FaultRing fault_ring_;

@@ -58,7 +58,24 @@ public:
 
     EngineTotals totals() const;
 
+    // The engine is paused (engine_state.cc).
+    struct State {
+        EngineTotals totals;
+        uint64_t packets_at_reset = 0;
+        uint64_t bytes_at_reset = 0;
+        uint64_t invalidations = 0;
+        bool hung = false;
+        std::array<uint32_t, VTTM_PRIORITY_MAX + 1> last_ring{};
+        std::array<RingContext::State, kRings> rings;
+    };
+    State state() const;
+    State load(StateReader& in) const;
+    static void save(StateWriter& out, State& state);
+    void restore(const State& state);
+
 private:
+    template <class Io>
+    static void io(Io& io, State& s);
     void run();
     RingContext* serve_requests(std::unique_lock<std::mutex>& lock);
     void obey_invalidations(std::unique_lock<std::mutex>& lock);

@@ -2,12 +2,14 @@
 // What an engine class does: runs one packet in bounded steps.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 
 #include "host-backend/model/access.h"
 #include "host-backend/model/packet.h"
+#include "host-backend/model/state_stream.h"
 #include "host-backend/model/witness_log.h"
 
 namespace vttm::model {
@@ -22,18 +24,25 @@ public:
     using Source = uint64_t (*)();
     explicit Clock(Source source = nullptr) : source_(source) {}
 
+    Clock(const Clock& other) : source_(other.source_), start_(other.start_) {}
+
     bool is_real() const { return !source_; }
 
-    uint64_t now_ns() const {
+    uint64_t now_ns() const { return elapsed_ns() + ahead_.load(std::memory_order_relaxed); }
+    // It goes on from @now_ns.
+    void set(uint64_t now_ns) { ahead_.store(now_ns - elapsed_ns(), std::memory_order_relaxed); }
+
+private:
+    uint64_t elapsed_ns() const {
         if (source_) return source_();
         return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                          std::chrono::steady_clock::now() - start_)
                                          .count());
     }
 
-private:
     Source source_;
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    std::atomic<uint64_t> ahead_{0};
 };
 
 class WriteSpoiler;
@@ -75,6 +84,10 @@ public:
     // Does the next chunk of the packet. Leaves nothing mapped.
     virtual Step step() = 0;
     virtual PageIdentity identify(uint64_t va) const = 0;
+    // How far the packet is, between two steps; load() comes behind begin() of the same packet, and
+    // touches no memory either.
+    virtual void save(StateWriter&) const {}
+    virtual void load(StateReader&) {}
 };
 
 std::unique_ptr<Executor> make_copy_executor(ExecContext& ctx);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/model/fault.h"
 
+#include <numeric>
+
 namespace vttm::model {
 
 void FaultUnit::record(const Fault& fault, unsigned engine, unsigned ring) {
@@ -31,6 +33,24 @@ void FaultUnit::reset() {
     addr_ = 0;
     total_at_reset_ = total_;
     stale_at_reset_ = stale_total_;
+}
+
+FaultUnit::State FaultUnit::state() const {
+    std::lock_guard lock(mu_);
+    return {latched_, info_, addr_, of_, stale_of_, total_at_reset_, stale_at_reset_};
+}
+
+void FaultUnit::restore(const State& state) {
+    std::lock_guard lock(mu_);
+    latched_ = state.latched;
+    info_ = state.info;
+    addr_ = state.addr;
+    of_ = state.of;
+    stale_of_ = state.stale_of;
+    total_ = std::accumulate(of_.begin(), of_.end(), uint64_t{0});
+    stale_total_ = std::accumulate(stale_of_.begin(), stale_of_.end(), uint64_t{0});
+    total_at_reset_ = state.total_at_reset;
+    stale_at_reset_ = state.stale_at_reset;
 }
 
 uint32_t FaultUnit::status() const {

@@ -46,6 +46,42 @@ public:
     uint64_t total_of(unsigned engine) const;
     uint64_t stale_total_of(unsigned engine) const;
 
+    struct State {
+        bool latched = false;
+        uint32_t info = 0;
+        uint64_t addr = 0;
+        std::array<uint64_t, VTTM_NUM_ENGINES> of{};
+        std::array<uint64_t, VTTM_NUM_ENGINES> stale_of{};
+        uint64_t total_at_reset = 0;
+        uint64_t stale_at_reset = 0;
+    };
+    State state() const;
+    void restore(const State& state);
+    template <class Io>
+    static void io(Io& io, State& s) {
+        uint64_t total = 0, stale = 0;
+        io.flag("latched", s.latched);
+        io.u32("info", s.info);
+        const uint32_t reason = VTTM_FAULT_INFO_REASON(s.info), vm = VTTM_FAULT_INFO_VM(s.info);
+        io.require(!s.info || (reason && reason <= VTTM_FAULT_POISON &&
+                               VTTM_FAULT_INFO_ENGINE(s.info) < VTTM_NUM_ENGINES &&
+                               VTTM_FAULT_INFO_RING(s.info) < VTTM_NUM_RINGS &&
+                               (vm < VTTM_MAX_VMS || vm == VTTM_NO_VM)),
+                   "info", "is no fault of this device");
+        io.require(s.info || !s.latched, "latched", "is set, and there is no fault");
+        io.u64("addr", s.addr);
+        for (uint64_t& n : s.of) {
+            io.u64("faults", n, UINT64_MAX - total);
+            total += n;
+        }
+        for (uint64_t& n : s.stale_of) {
+            io.u64("stale", n, UINT64_MAX - stale);
+            stale += n;
+        }
+        io.u64("faults-at-reset", s.total_at_reset, total);
+        io.u64("stale-at-reset", s.stale_at_reset, stale);
+    }
+
 private:
     mutable std::mutex mu_;
     bool latched_ = false;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host-backend/model/fault_ring.h"
 
-#include <bit>
 #include <cstring>
 
 #include "protocol/vttm_pte.h"
@@ -45,9 +44,7 @@ bool FaultRing::write_base(uint64_t val, uint64_t mask) {
 
 bool FaultRing::write_size(uint32_t val) {
     std::lock_guard lock(mu_);
-    if (!is_off() || val < VTTM_FAULT_RING_MIN_SIZE || val > VTTM_FAULT_RING_MAX_SIZE ||
-        !std::has_single_bit(val))
-        return false;
+    if (!is_off() || !is_size(val)) return false;
     size_ = val;
     return true;
 }
@@ -78,6 +75,21 @@ void FaultRing::reset() {
     enabled_ = false;
     base_ = 0;
     size_ = put_ = get_ = lost_ = 0;
+}
+
+FaultRing::State FaultRing::state() const {
+    std::lock_guard lock(mu_);
+    return {enabled_, base_, size_, put_, get_, lost_};
+}
+
+void FaultRing::restore(const State& state) {
+    std::lock_guard lock(mu_);
+    enabled_ = state.enabled;
+    base_ = state.base;
+    size_ = state.size;
+    put_ = state.put;
+    get_ = state.get;
+    lost_ = state.lost;
 }
 
 uint64_t FaultRing::base() const {

@@ -3,12 +3,14 @@
 // where it is and how far both sides are.
 #pragma once
 
+#include <bit>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
 
 #include "host-backend/model/bus.h"
 #include "protocol/vttm_fault.h"
+#include "protocol/vttm_pte.h"
 
 namespace vttm::model {
 
@@ -37,7 +39,38 @@ public:
     // Off, and all registers 0. No worker is in add().
     void reset();
 
+    struct State {
+        bool enabled = false;
+        uint64_t base = 0;
+        uint32_t size = 0;
+        uint32_t put = 0;
+        uint32_t get = 0;
+        uint32_t lost = 0;
+    };
+    // Neither with a worker in add().
+    State state() const;
+    void restore(const State& state);
+    template <class Io>
+    static void io(Io& io, State& s) {
+        io.flag("enabled", s.enabled);
+        io.u64("base", s.base);
+        io.require(s.base % VTTM_PAGE_SIZE == 0, "base", "is not aligned to a page");
+        io.u32("size", s.size);
+        io.require(s.size ? is_size(s.size) : !s.enabled, "size", "is no size of a fault ring");
+        io.require(!s.enabled || s.base <= UINT64_MAX - (s.size - 1), "base", "wraps");
+        io.u32("put", s.put);
+        io.u32("get", s.get);
+        // While it is off the size may be another one than the records were made with.
+        const uint32_t bytes = s.enabled ? s.size : VTTM_FAULT_RING_MAX_SIZE;
+        io.require(s.put - s.get <= bytes / VTTM_FAULT_RECORD_SIZE, "get", "does not follow PUT");
+        io.u32("lost", s.lost);
+    }
+
 private:
+    static bool is_size(uint32_t bytes) {
+        return bytes >= VTTM_FAULT_RING_MIN_SIZE && bytes <= VTTM_FAULT_RING_MAX_SIZE &&
+               std::has_single_bit(bytes);
+    }
     bool write_record(uint64_t addr, const vttm_fault_record& rec) const;
     uint32_t records() const { return size_ / VTTM_FAULT_RECORD_SIZE; }
     bool is_off() const { return !enabled_ && !writing_; }

@@ -2,8 +2,10 @@
 // The indirect buffers that a ring is in, one within the other.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "host-backend/model/executor.h"
 
@@ -28,14 +30,20 @@ public:
     void leave_finished();
     void clear() { depth_ = 0; }
 
-private:
     struct Buffer {
         Range range;
         uint32_t pos = 0;  // bytes
         uint32_t vm = kNoVm;
         bool unprivileged = false;
     };
+    // Those that it is in, the outermost first.
+    std::vector<Buffer> state() const { return {buffers_.begin(), buffers_.begin() + depth_}; }
+    void restore(const std::vector<Buffer>& buffers) {
+        depth_ = static_cast<unsigned>(buffers.size());
+        std::copy(buffers.begin(), buffers.end(), buffers_.begin());
+    }
 
+private:
     Buffer& top() { return buffers_[depth_ - 1]; }
     const Buffer& top() const { return buffers_[depth_ - 1]; }
     Fault read(const Buffer& ib, uint64_t pos, uint32_t* out, uint32_t n);

@@ -64,6 +64,17 @@ void IrqController::reset() {
     enable_ = 0;
 }
 
+IrqController::State IrqController::state() const {
+    std::lock_guard lock(mu_);
+    return {status_, enable_};
+}
+
+void IrqController::restore(const State& state) {
+    std::lock_guard lock(mu_);
+    status_ = state.status;
+    enable_ = state.enable;
+}
+
 uint32_t IrqController::status() const {
     std::lock_guard lock(mu_);
     return status_;

@@ -27,6 +27,19 @@ public:
     uint32_t status() const;
     uint32_t enable() const;
 
+    struct State {
+        uint32_t status = 0;
+        uint32_t enable = 0;
+    };
+    State state() const;
+    void restore(const State& state);  // fires nothing
+    template <class Io>
+    static void io(Io& io, State& s) {
+        constexpr uint32_t kAll = (1u << VTTM_NUM_VECTORS) - 1;
+        io.u32("status", s.status, kAll);
+        io.u32("enable", s.enable, kAll);
+    }
+
 private:
     void fire(uint32_t bits) const;
     uint32_t allowed(uint32_t bits) const { return muted_ ? 0 : bits; }  // mu_ held

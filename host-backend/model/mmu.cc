@@ -79,7 +79,7 @@ Tlb::Hit Mmu::look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult
     const Tlb::Hit leaf{leaf_pte(walk), size_of(walk.shift)};
     tlb_.insert(vm, vpn, leaf.size, leaf.pte);
     ++fills_[leaf.size];
-    evictions_.store(tlb_.evictions(), std::memory_order_relaxed);
+    evictions_.store(evictions_before_ + tlb_.evictions(), std::memory_order_relaxed);
     return leaf;
 }
 
@@ -142,6 +142,17 @@ Mmu::Counters Mmu::counters() const {
     c.walk_misses = walk_misses_;
     for (unsigned i = 0; i < Tlb::kSizes; i++) c.fills[i] = fills_[i];
     return c;
+}
+
+void Mmu::restore(const Counters& c) {
+    invalidate(TlbInvalidation());
+    hits_.set(c.hits);
+    misses_.set(c.misses);
+    walk_hits_.set(c.walk_hits);
+    walk_misses_.set(c.walk_misses);
+    for (unsigned i = 0; i < Tlb::kSizes; i++) fills_[i].set(c.fills[i]);
+    evictions_before_ = c.evictions - tlb_.evictions();
+    evictions_.store(c.evictions, std::memory_order_relaxed);
 }
 
 }  // namespace vttm::model

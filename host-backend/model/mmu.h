@@ -50,11 +50,14 @@ public:
     void invalidate(const TlbInvalidation& inv);
 
     Counters counters() const;
+    // Goes on counting from @counters, with empty caches.
+    void restore(const Counters& counters);
 
 private:
     // Only the owner writes it; readers may see it late.
     class Counter {
     public:
+        void set(uint64_t n) { n_.store(n, std::memory_order_relaxed); }
         Counter& operator++() {
             n_.store(n_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
             return *this;
@@ -76,6 +79,7 @@ private:
     Counter hits_, misses_, walk_hits_, walk_misses_;
     std::array<Counter, Tlb::kSizes> fills_;
     std::atomic<uint64_t> evictions_{0};
+    uint64_t evictions_before_ = 0;  // that the TLB does not count
 };
 
 }  // namespace vttm::model

@@ -42,6 +42,10 @@ bool is_vm_root(uint32_t off) { return off >= VTTM_REG_VM_ROOT_LO(0u) && off < k
 
 }  // namespace
 
+uint64_t Device::features() const {
+    return kFeatures | (bus_.wants_witness() ? VTTM_FEATURE_WITNESS : 0u);
+}
+
 uint64_t Device::mmio_read(uint64_t off, unsigned size) {
     if (removed()) [[unlikely]]
         return size >= 8 ? ~0ull : (1ull << size * 8) - 1;
@@ -144,7 +148,7 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
 std::optional<uint64_t> Device::read64(uint32_t off) {
     switch (off) {
         case VTTM_REG_FEATURES_LO:
-            return kFeatures | (bus_.wants_witness() ? VTTM_FEATURE_WITNESS : 0u);
+            return features();
         case VTTM_REG_VRAM_SIZE_LO:
             return bus_.vram_size();
         case VTTM_REG_VRAM_VISIBLE_LO:

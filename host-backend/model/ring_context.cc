@@ -8,10 +8,8 @@ namespace vttm::model {
 
 namespace {
 
-using std::chrono::microseconds;
-
-// How often a ring that waits looks, if nobody tells it to: at first, and at last.
-constexpr microseconds kFirstPoll{10}, kLastPoll{1000};
+// How often a ring that waits looks, if nobody tells it to: at first.
+constexpr std::chrono::microseconds kFirstPoll{10};
 
 }  // namespace
 

@@ -21,6 +21,8 @@
 namespace vttm::model {
 
 inline constexpr unsigned kRings = VTTM_NUM_RINGS;
+// How often a ring that has waited for long looks.
+inline constexpr std::chrono::microseconds kLastPoll{1000};
 
 // What all engines share.
 struct EngineShared {
@@ -108,7 +110,42 @@ public:
     void step(const Turn& turn);
     void end_turn();
 
+    // --- With mu held and the worker at rest (ring_state.cc).
+    struct State {
+        enum Open : uint32_t { none, held, running };  // the packet under way
+        bool enabled = false;
+        bool halted = false;
+        bool stalled = false;
+        bool give_up = false;
+        bool waiting = false;
+        uint32_t priority = 0;
+        uint32_t stall = 0;
+        RingState ring;
+        uint64_t last_fence = 0;
+        uint32_t vm = kNoVm;
+        uint32_t error = VTTM_FAULT_NONE;
+        uint32_t packet_pos = 0;
+        std::vector<IbStack::Buffer> buffers;
+        uint32_t open = none;
+        uint32_t behind = 0;
+        Packet packet;
+        StateBytes progress;  // what the executor says of it
+    };
+    // Throws StateError if a fault of the host is on its way.
+    State state() const;
+    // Sound is what load() has let pass.
+    State load(StateReader& in) const;
+    static void save(StateWriter& out, State& state);
+    // The guest has all VRAM meanwhile.
+    void restore(const State& state);
+
 private:
+    template <class Io>
+    static void io(Io& io, State& s);
+    void check(StateReader& in, State& s) const;
+    void check_packet(StateReader& in, const State& s) const;
+    static Executor* executor_for(uint32_t op, Executor* class_exec, Executor* hash_exec,
+                                  Executor* sync_exec);
     bool fetch(const RingState& ring);
     bool fetch_indirect();
     void dispatch();

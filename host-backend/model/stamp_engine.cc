@@ -28,8 +28,12 @@ public:
     Fault begin(const Packet& packet) override;
     Step step() override;
     PageIdentity identify(uint64_t va) const override;
+    void save(StateWriter& out) const override;
+    void load(StateReader& in) override;
 
 private:
+    template <class Io>
+    static void io_result(Io& io, vttm_stamp_result& result);
     Fault run_pages(uint64_t chunk, uint64_t& bytes);
     vttm_stamp_class verify_page(const uint8_t* page);
     Fault write_result();
@@ -164,6 +168,45 @@ vttm_stamp_class StampExecutor::verify_page(const uint8_t* page) {
 Fault StampExecutor::write_result() {
     at_result_ = true;
     return out_.write_once(result_range_, ctx_.vm, &result_);
+}
+
+template <class Io>
+void StampExecutor::io_result(Io& io, vttm_stamp_result& result) {
+    io.u64("good", result.good);
+    io.u64("bad", result.bad);
+    io.u64("first-bad-page", result.first_bad_page);
+    for (unsigned c = 1; c < VTTM_STAMP_NUM_CLASSES; c++) io.u32("class", result.by_class[c]);
+}
+
+void StampExecutor::save(StateWriter& out) const {
+    vttm_stamp_result result = result_;
+    out.u64("left", pages_.left());
+    out.u64("time", time_ns_);
+    if (verify_) io_result(out, result);
+}
+
+void StampExecutor::load(StateReader& in) {
+    uint64_t left = 0;
+    in.u64("left", left, npages_ * VTTM_PAGE_SIZE);
+    // A result that met a retryable fault is still to be written.
+    in.require(left % VTTM_PAGE_SIZE == 0 && (left || verify_), "left", "is no place in the packet");
+    in.u64("time", time_ns_);
+    const uint64_t done = npages_ - left / VTTM_PAGE_SIZE;
+    if (verify_) {
+        io_result(in, result_);
+        uint64_t bad = 0;
+        for (uint32_t n : result_.by_class) bad += n;
+        in.require(result_.good <= done && result_.bad == done - result_.good &&
+                       result_.bad == bad,
+                   "bad", "does not add up with the pages that were checked");
+        in.require(result_.bad ? result_.first_bad_page - first_page_ < done
+                               : !result_.first_bad_page,
+                   "first-bad-page", "is none that was checked");
+        result_.checked = done;
+        at_result_ = !left;
+    }
+    id_.page = first_page_ + done;
+    pages_.go_to(va_ + done * VTTM_PAGE_SIZE, left);
 }
 
 }  // namespace

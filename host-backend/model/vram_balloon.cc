@@ -45,6 +45,12 @@ bool VramBalloon::write_limit(uint64_t val, uint64_t mask) {
     return true;
 }
 
+void VramBalloon::restore(const State& state) {
+    std::lock_guard lock(mu_);
+    target_ = state.target;
+    bus_.set_vram_limit(state.limit);
+}
+
 // The target is the host's, and stays.
 void VramBalloon::reset() {
     std::lock_guard lock(mu_);

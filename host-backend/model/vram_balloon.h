@@ -22,6 +22,20 @@ public:
     bool write_limit(uint64_t val, uint64_t mask);
     void reset();
 
+    struct State {
+        uint64_t target = 0;
+        uint64_t limit = 0;
+    };
+    State state() const { return {target(), limit()}; }
+    void restore(const State& state);  // raises nothing, gives up nothing
+    template <class Io>
+    static void io(Io& io, State& s, uint64_t vram_size) {
+        io.u64("target", s.target, vram_size);
+        io.u64("limit", s.limit, vram_size);
+        io.require(s.target % VTTM_VRAM_LIMIT_UNIT == 0, "target", "is not a multiple of 2 MiB");
+        io.require(s.limit % VTTM_VRAM_LIMIT_UNIT == 0, "limit", "is not a multiple of 2 MiB");
+    }
+
 private:
     bool is_possible(uint64_t bytes) const;
 

@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define VTTM_MODEL_API 3u
+#define VTTM_MODEL_API 4u
 
 typedef struct vttm_model vttm_model;
 
@@ -94,6 +94,25 @@ void vttm_model_reset(vttm_model *m);
  */
 void vttm_model_pause(vttm_model *m);
 void vttm_model_resume(vttm_model *m);
+
+/*
+ * The device as the guest knows it (registers, rings, packets under way, counters) as a string of
+ * bytes, and back (docs/migration.md). VRAM's bytes are the embedder's to carry. Both wait for the
+ * workers as vttm_model_pause() does; the embedder pauses the device before it saves VRAM, and until
+ * it has loaded all, and accesses no register meanwhile.
+ *
+ * save: returns how many bytes it takes and writes them to @buf if @len is enough; at most
+ * VTTM_MODEL_STATE_MAX. Or 0, with a message in @err: while a fault plan is in force, or an effect of
+ * one is late.
+ *
+ * restore: 0; or -1 with a message, and then nothing has changed. The bytes need not be trusted. No
+ * callback comes of it but those of engines that go on when they are resumed; interrupts that
+ * were raised are the embedder's to carry. What vttm_model_removed(), a fault plan and
+ * vttm_model_stats_json() tell: the first two are refused, the counters go on from those saved.
+ */
+#define VTTM_MODEL_STATE_MAX (1u << 20)
+size_t vttm_model_save(vttm_model *m, void *buf, size_t len, char *err, size_t errlen);
+int vttm_model_restore(vttm_model *m, const void *buf, size_t len, char *err, size_t errlen);
 
 /*
  * Asks the guest to make do with the first @bytes of VRAM (VTTM_REG_VRAM_TARGET). 0, or -1 if that
