@@ -14,6 +14,7 @@
 #include "qemu/bitops.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
+#include "migration/blocker.h"
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
 
@@ -46,15 +47,35 @@ static void vttm_follow_removal(void *opaque)
     vttm_rebar_show(s, !vttm_model_removed(s->model));
 }
 
+/* A plan's state is the host's, of this process: it does not go elsewhere. */
+static bool vttm_block_migration(VttmState *s, Error **errp)
+{
+    if (s->migration_blocker) {
+        return true;
+    }
+    error_setg(&s->migration_blocker, "vttm: a fault plan is in force, and "
+               "cannot be saved or migrated: set 'fault-plan' to \"\" first");
+    return migrate_add_blocker(&s->migration_blocker, errp) == 0;
+}
+
 static bool vttm_apply_fault_plan(VttmState *s, const char *plan, Error **errp)
 {
+    bool was_blocked = s->migration_blocker != NULL;
+    bool empty = !plan[strspn(plan, " \t\r\n")];
     char message[512] = "";
     int ret;
+
+    if (!empty && !vttm_block_migration(s, errp)) {
+        return false;
+    }
 
     /* All that the model waits for then is at rest already */
     vttm_iommu_wait(s, s->model, vttm_model_pause);
     ret = vttm_model_set_fault_plan(s->model, plan, message, sizeof(message));
     vttm_model_resume(s->model);
+    if (ret < 0 ? !was_blocked : empty) {
+        migrate_del_blocker(&s->migration_blocker);
+    }
     if (ret < 0) {
         error_setg(errp, "vttm: 'fault-plan': %s", message);
         return false;
@@ -83,6 +104,7 @@ void vttm_faults_unrealize(VttmState *s)
         qemu_bh_delete(s->removed_bh);
         s->removed_bh = NULL;
     }
+    migrate_del_blocker(&s->migration_blocker);
 }
 
 static char *vttm_get_faults(Object *obj, Error **errp)

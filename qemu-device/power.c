@@ -93,6 +93,15 @@ void vttm_power_reset(VttmState *s)
     }
 }
 
+/* Behind a load of configuration space: sleeps if that says so. */
+void vttm_power_load(VttmState *s)
+{
+    if (vttm_power_state(PCI_DEVICE(s)) && !s->asleep) {
+        s->asleep = true;
+        vttm_iommu_wait(s, s->model, vttm_model_pause);
+    }
+}
+
 static void vttm_af_write_config(VttmState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);

@@ -23,7 +23,6 @@
 #include "hw/pci/msix.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
-#include "migration/blocker.h"
 #include "system/runstate.h"
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
@@ -117,6 +116,9 @@ static void vttm_set_paused(VttmState *s, bool paused)
     if (paused) {
         vttm_iommu_wait(s, s->model, vttm_model_pause);
     } else {
+        if (qatomic_read(&s->irq_pending)) {
+            qemu_bh_schedule(s->irq_bh); /* it came with a saved GPU */
+        }
         vttm_model_resume(s->model);
     }
 }
@@ -252,6 +254,10 @@ static void vttm_exit(PCIDevice *pdev)
         s->irq_pending = 0;
     }
     vttm_rebar_exit(s);
+    if (s->vram_registered) {
+        vmstate_unregister_ram(s->vram, DEVICE(s));
+        s->vram_registered = false;
+    }
     if (s->vram_ptr) {
         address_space_destroy(&s->vram_as);
         host_memory_backend_set_mapped(s->hostmem, false);
@@ -261,7 +267,6 @@ static void vttm_exit(PCIDevice *pdev)
     s->asleep = false;
     msix_uninit_exclusive_bar(pdev);
     vttm_witness_close(&s->witness);
-    migrate_del_blocker(&s->migration_blocker);
 }
 
 static bool vttm_try_realize(VttmState *s, Error **errp)
@@ -270,14 +275,6 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
     Object *obj = OBJECT(s);
     unsigned vector;
 
-    /*
-     * A blocker, not an unmigratable vmstate: only that one states the reason.
-     */
-    error_setg(&s->migration_blocker, "vttm: the state of the GPU cannot be "
-               "saved or migrated yet; unplug the device first");
-    if (migrate_add_blocker(&s->migration_blocker, errp) < 0) {
-        return false;
-    }
     if (!vttm_check_vram(s, errp) || !vttm_witness_open(&s->witness, errp)) {
         return false;
     }
@@ -295,6 +292,8 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
 
     s->vram_ptr = memory_region_get_ram_ptr(s->vram);
     host_memory_backend_set_mapped(s->hostmem, true);
+    vmstate_register_ram(s->vram, DEVICE(s));
+    s->vram_registered = true;
     memory_region_init_alias(&s->vram_root, obj, "vttm-vram-root", s->vram, 0,
                              s->vram_size);
     address_space_init(&s->vram_as, &s->vram_root, "vttm-vram");
@@ -421,6 +420,7 @@ static void vttm_instance_finalize(Object *obj)
     vttm_iommu_finalize(s);
     vttm_witness_finalize(&s->witness);
     g_free(s->fault_plan);
+    g_free(s->saved);
 }
 
 static void vttm_class_init(ObjectClass *klass, void *data)
@@ -440,6 +440,7 @@ static void vttm_class_init(ObjectClass *klass, void *data)
     rc->phases.hold = vttm_reset_hold;
     dc->desc = "Virtual GPU for TTM";
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
+    dc->vmsd = &vttm_vmstate;
     device_class_set_props(dc, vttm_properties);
 
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);

@@ -10,6 +10,7 @@
 #include "hw/pci/pci_device.h"
 #include "host-backend/model/vttm_model.h"
 #include "protocol/vttm_regs.h"
+#include "migration/vmstate.h"
 #include "qom/object.h"
 #include "system/hostmem.h"
 
@@ -79,7 +80,10 @@ struct VttmState {
     QEMUBH *removed_bh;
 
     VMChangeStateEntry *vm_change;
-    Error *migration_blocker;
+    Error *migration_blocker; /* while a fault plan is set */
+    bool vram_registered; /* VRAM migrates under our name */
+    uint8_t *saved; /* of the model, while it is saved or loaded */
+    uint32_t saved_size;
 };
 
 /* dma.c: callbacks of the model, on its worker threads */
@@ -107,6 +111,7 @@ void vttm_iommu_finalize(VttmState *s);
 /* power.c */
 bool vttm_power_init(VttmState *s, Error **errp);
 void vttm_power_reset(VttmState *s);
+void vttm_power_load(VttmState *s);
 void vttm_config_write(PCIDevice *pdev, uint32_t addr, uint32_t val, int len);
 
 /* faults.c */
@@ -122,11 +127,15 @@ uint32_t vttm_config_read(PCIDevice *pdev, uint32_t addr, int len);
 char *vttm_get_json(VttmState *s,
                     size_t (*get)(vttm_model *, char *, size_t), Error **errp);
 
+/* migration.c */
+extern const VMStateDescription vttm_vmstate;
+
 /* rebar.c */
 void vttm_rebar_init(VttmState *s);
 void vttm_rebar_exit(VttmState *s);
 void vttm_rebar_show(VttmState *s, bool vram);
 void vttm_rebar_reset(VttmState *s);
+bool vttm_rebar_load(VttmState *s);
 void vttm_rebar_write_config(VttmState *s, uint32_t addr, int len);
 
 /* witness.c */

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "host-backend/model/state.h"
 #include "protocol/vttm_fault.h"
 #include "protocol/vttm_packets.h"
 
@@ -230,14 +231,34 @@ uint64_t Arena::registers() const {
     return hash;
 }
 
+// Whatever state the input has led to: it can be saved and loaded, and is the same then.
+std::string Arena::move() {
+    const auto same = [](const model::StateBytes& a, const model::StateBytes& b) {
+        return a.size() == b.size() && std::equal(a.begin(), a.end() - model::kStateChecksum, b.begin());
+    };
+    try {
+        const uint64_t now = device_time;
+        const model::StateBytes bytes = device_.save();
+        device_time = now;
+        device_.restore(bytes);
+        device_time = now;
+        if (!same(device_.save(), bytes)) return "a loaded device is not the one that was saved";
+        return {};
+    } catch (const model::StateError& e) {
+        return e.what();
+    }
+}
+
 std::string Arena::end(bool thorough) {
     hook_ = nullptr;
     while (paused_) resume();
+    const std::string moved = move();
     set_vram_target(kVram);  // the host's: a reset leaves it
     reset();
     digest_ = mix(seen_, bus_.events());
     if (thorough) digest_ = mix(mix(digest_, bus_.ram.digest()), bus_.vram.digest());
     std::string wrong = bus_.check_and_clear();
+    if (wrong.empty()) wrong = moved;
     bus_.ram.restore();
     bus_.vram.restore();
     if (wrong.empty() && registers() != clean_registers_)

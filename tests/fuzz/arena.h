@@ -83,6 +83,7 @@ private:
     void work(unsigned e);
     void called_back();
     void lose_patience();
+    std::string move();
     void note_vram_limit();
     void build_memory();
     uint64_t registers() const;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds a fuzz target with libFuzzer, ASan and UBSan (Debian: clang) and runs it.
 #
-#     tests/fuzz/fuzz.sh model|walk [OPTION OF LIBFUZZER...]
+#     tests/fuzz/fuzz.sh model|walk|state [OPTION OF LIBFUZZER...]
 #
 # Findings and what is new in the corpus go to build/fuzz/TARGET; it starts with the corpus beside this script.
 # -max_total_time=1800 fuzzes for half an hour; `-merge=1` in place of it puts what is worth it of build/fuzz/TARGET into the corpus.
@@ -11,6 +11,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 case ${1:-} in
 model) sources='tests/fuzz/model_fuzz.cc tests/fuzz/model_input.cc tests/fuzz/packet_input.cc tests/fuzz/arena.cc' length=640 ;;
 walk) sources='tests/fuzz/walk_fuzz.cc tests/fuzz/walk_input.cc tests/fuzz/reference_walk.cc' length=256 ;;
+state) sources='tests/fuzz/state_fuzz.cc tests/fuzz/state_input.cc' length=64 ;;
 *) sed -n '3,8s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac
 target=$1

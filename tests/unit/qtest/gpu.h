@@ -57,6 +57,10 @@ Packet StampVerify(uint32_t space, uint64_t addr, uint32_t npages, const vttm_st
 class Gpu {
 public:
     explicit Gpu(Vm& vm) : vm_(vm) {}
+    /// The driver of @before, which has moved to @vm.
+    Gpu(Vm& vm, const Gpu& before) : vm_(vm), seq_(before.seq_) {
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) tail_[e] = before.tail_[e];
+    }
 
     /// Places the BARs, switches memory and bus mastering on.
     void MapBars();

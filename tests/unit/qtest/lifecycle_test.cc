@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reset, stop and continue, migration, unplug, end.
+// Reset, stop and continue, unplug, end.
 #include "tests/unit/qtest/gpu.h"
 
 namespace vttm::qtest {
@@ -93,18 +93,6 @@ TEST_F(Lifecycle, StopAndContinueWhileBusy) {
         vm->Qmp("cont");
     }
     EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {}), 0u);
-}
-
-TEST_F(Lifecycle, MigrationIsRefusedWithTheReason) {
-    Start();
-    try {
-        vm->Qmp("migrate", {{"uri", "file:" + vm->dir().File("state")}});
-        FAIL() << "migration was accepted";
-    } catch (const QemuError& e) {
-        EXPECT_NE(std::string(e.what()).find("the state of the GPU cannot be saved"),
-                  std::string::npos)
-            << e.what();
-    }
 }
 
 TEST_F(Lifecycle, QuitWhileBusy) {
