@@ -62,9 +62,10 @@ std::string qemu_arguments(const DomainSpec& spec) {
         if (spec.root_port) {
             arguments.push_back("-device");
             arguments.push_back(fmt::format("pcie-root-port,id={},chassis=200,{}", kRootPort, place));
-            // By the port's own registers, as in a real slot, and not by ACPI.
-            arguments.push_back("-global");
-            arguments.push_back("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+            if (spec.native_hotplug) {
+                arguments.push_back("-global");
+                arguments.push_back("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+            }
             place = fmt::format("bus={}", kRootPort);
         }
         arguments.push_back("-device");

@@ -20,6 +20,7 @@ struct DomainSpec {
     std::uint64_t low_ram_mib = 0;  // no more than this below 4 GiB; 0: as QEMU does
     bool iommu = false;
     bool root_port = false;  // the vttm device is behind kRootPort
+    bool native_hotplug = true;  // by the port's own registers, as in a real slot; else by ACPI
     unsigned vcpus = 1;
     std::filesystem::path console_log;
     std::filesystem::path agent_socket;

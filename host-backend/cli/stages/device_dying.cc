@@ -50,8 +50,10 @@ public:
     void leave_the_bus() {
         const oracle::Counters before = session_.counters();
         gone("removed_idle", R"({"kind": "surprise-removal"})", "unbind");
-        gone("removed_in_a_job", R"({"kind": "surprise-removal", "engine": "stamp", "nth": 4})", "unbind");
-        gone("removed_in_a_move", R"({"kind": "surprise-removal", "engine": "copy", "nth": 4})", "unbind");
+        gone("removed_in_a_job", R"({"kind": "surprise-removal", "engine": "stamp", "nth": 4})",
+             "unbind");
+        gone("removed_in_a_move", R"({"kind": "surprise-removal", "engine": "copy", "nth": 4})",
+             "unbind");
         gone("removed_and_taken_from_the_bus", R"({"kind": "surprise-removal"})", "remove");
         start("nothing_is_left_behind");
         check(uneven(before));
@@ -97,10 +99,11 @@ private:
                                 std::int64_t job_errors) {
         const oracle::Counters grown = oracle::delta(before, session_.counters());
         std::string why;
-        for (const auto& [name, by] :
-             {std::pair{"vttm.device_resets", device_resets}, {"vttm.job_errors", job_errors},
-              {"vttm.resets", std::int64_t{0}}, {"vttm.faults", std::int64_t{0}},
-              {"vttm.stale", std::int64_t{0}}})
+        for (const auto& [name, by] : {std::pair{"vttm.device_resets", device_resets},
+                                       {"vttm.job_errors", job_errors},
+                                       {"vttm.resets", std::int64_t{0}},
+                                       {"vttm.faults", std::int64_t{0}},
+                                       {"vttm.stale", std::int64_t{0}}})
             if (const auto it = grown.find(name); it == grown.end() || it->second != by)
                 why += fmt::format("{} grew by {}, not by {}\n", name,
                                    it == grown.end() ? "?" : std::to_string(it->second), by);
@@ -113,9 +116,9 @@ private:
             work();
         } catch (const machine::AgentError& e) {
             context_.progress.note(fmt::format("{}: {}", name_, e.text));
-            return e.error_number == error
-                       ? ""
-                       : fmt::format("failed with \"{}\", not with {}\n", e.text, std::strerror(error));
+            return e.error_number == error ? ""
+                                           : fmt::format("failed with \"{}\", not with {}\n",
+                                                         e.text, std::strerror(error));
         }
         return fmt::format("nothing failed, expected {}\n", std::strerror(error));
     }
@@ -144,8 +147,8 @@ private:
         check(why + good_again(cycle));
     }
 
-    // The driver's own job: it moves what exists nowhere else, and is done again. What the guest had
-    // given up of VRAM before stays given up.
+    // The driver's own job: it moves what exists nowhere else, and is done again. What the guest
+    // had given up of VRAM before stays given up.
     void reset_in_a_move(SwapCycle& cycle) {
         start("reset_in_a_move");
         const oracle::Counters before = session_.counters();
@@ -216,8 +219,8 @@ private:
         return fmt::format("\"{}\" ended with {}: {}\n", script, run.status, run.output);
     }
 
-    // It goes under buffers in VRAM and GTT. Whoever asks for content is told ENODEV, and the log says
-    // how much is lost; @leave ("unbind", "remove") takes the driver away. Then it comes back.
+    // It goes under buffers in VRAM and GTT. Whoever asks for content is told ENODEV, and the log
+    // says how much is lost; @leave ("unbind", "remove") takes the driver away. Then it comes back.
     void gone(const std::string& name, const std::string& rule, const std::string& leave) {
         start(name);
         SwapCycle cycle(session_, config_, "copy", context_.progress);
@@ -230,11 +233,13 @@ private:
         ask_vram(kSmallVramMib);  // the copy engine has something to do, too
         why += must_fail(ENODEV, [&] { session_.verify(By::kDevice); });
         why += told_lost(log_before);
-        for (By by : {By::kDevice, By::kCpu}) why += must_fail(ENODEV, [&] { session_.verify(by); });
+        for (By by : {By::kDevice, By::kCpu})
+            why += must_fail(ENODEV, [&] { session_.verify(by); });
         ask_vram(config_.vram_mib);
         session_.free_all();
-        why += leave == "unbind" ? shell(fmt::format("echo {} >{}/unbind", pci, kDriver))
-                                 : shell(fmt::format("echo 1 >/sys/bus/pci/devices/{}/remove", pci));
+        why += leave == "unbind"
+                   ? shell(fmt::format("echo {} >{}/unbind", pci, kDriver))
+                   : shell(fmt::format("echo 1 >/sys/bus/pci/devices/{}/remove", pci));
         why += orders_.end();  // it is back
         why += leave == "unbind" ? shell(fmt::format("echo {} >{}/bind", pci, kDriver))
                                  : shell("echo 1 >/sys/bus/pci/rescan");
@@ -243,14 +248,16 @@ private:
     }
 
     std::string pci_name() {
-        const GuestRun run = guest_exec(
-            session_.machine(),
-            {"/bin/busybox", "sh", "-c", fmt::format("cd {} && echo 0000:*", kDriver)}, seconds(30));
+        const GuestRun run =
+            guest_exec(session_.machine(),
+                       {"/bin/busybox", "sh", "-c", fmt::format("cd {} && echo 0000:*", kDriver)},
+                       seconds(30));
         return run.output.substr(0, run.output.find_first_of(" \n"));
     }
 
     void ask_vram(std::uint64_t mib) {
-        session_.machine().qmp("qom-set", {{"path", kDevice}, {"property", "vram-target"}, {"value", mib << 20}});
+        session_.machine().qmp(
+            "qom-set", {{"path", kDevice}, {"property", "vram-target"}, {"value", mib << 20}});
     }
     std::uint64_t vram_limit() {
         return session_.machine()
@@ -287,7 +294,8 @@ private:
         for (int attempt = 0; attempt < 40; ++attempt) {
             why.clear();
             for (const oracle::Balance& b : take_balances(before, session_.counters()))
-                if (!b.even()) why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
+                if (!b.even())
+                    why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
             if (why.empty()) break;
             session_.machine().agent().idle(milliseconds(250));
         }

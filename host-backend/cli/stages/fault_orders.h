@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the cases of stage `faults` share: a plan of faults for the device, and what witnesses found.
+// What the cases of stage `faults` share: a plan of faults for the device, and what witnesses
+// found.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host unplugs the device from its root port while the guest works (device_del, to which the guest
-// says when), and plugs one again. All calls of who has the old one open end with ENODEV, no memory
-// stays with it, and the new one works.
+// The host unplugs the device from its root port while the guest works (device_del, to which the
+// guest says when), and plugs one again. All calls of who has the old one open end with ENODEV, no
+// memory stays with it, and the new one works.
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -27,7 +27,8 @@ using std::chrono::seconds;
 constexpr const char* kSuite = "hot_unplug";
 constexpr std::uint64_t kSmallVramMib = 4;  // less than the buffers have there
 constexpr const char* kWork =
-    "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=HostUnplugTest.*; echo exit $?' >/tmp/unplug.log 2>&1 </dev/null &";
+    "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=HostUnplugTest.*; echo exit $?' "
+    ">/tmp/unplug.log 2>&1 </dev/null &";
 
 class HotUnplug {
 public:
@@ -58,7 +59,8 @@ private:
             make_case(kSuite, name_, why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
         machine_.check();
     }
-    // Each device has a witness log of its own. Another key: nobody takes an old stamp for a new one.
+    // Each device has a witness log of its own. Another key: nobody takes an old stamp for a new
+    // one.
     void new_session() {
         session_.emplace(machine_, vttm_mix64(config_.seed + sessions_++),
                          Session::Clock::now() + seconds(config_.timeout_s));
@@ -87,7 +89,9 @@ private:
 
     std::string unplug() {
         machine_.qmp("device_del", {{"id", "vttm0"}});
-        return wait_until([this] { return !plugged(); }) ? "" : "the guest does not let go of the device\n";
+        return wait_until([this] { return !plugged(); })
+                   ? ""
+                   : "the guest does not let go of the device\n";
     }
     std::string plug() {
         machine_.qmp("device_add", {{"driver", "vttm"},
@@ -95,8 +99,7 @@ private:
                                     {"vram", "vram0"},
                                     {"bus", machine::kRootPort},
                                     {"witness-log", machine_.witness_log().string()}});
-        const bool there = wait_until(
-            [this] { return shell("ls /dev/dri/renderD*").status == 0; });
+        const bool there = wait_until([this] { return shell("ls /dev/dri/renderD*").status == 0; });
         new_session();
         return there ? "" : "the guest's driver does not take the new device\n";
     }
@@ -114,7 +117,8 @@ private:
         start("under_load");
         shell(kWork);
         std::string why;
-        if (!wait_until([this] { return log_has("at work") || log_has("exit "); }) || log_has("exit "))
+        if (!wait_until([this] { return log_has("at work") || log_has("exit "); }) ||
+            log_has("exit "))
             why = "nobody works\n";
         why += unplug();
         if (!wait_until([this] { return log_has("exit "); })) why += "who worked has not ended\n";
@@ -164,9 +168,10 @@ private:
                 return machine_.qmp(command, std::move(arguments));
             },
             machine_.agent(),
-            pressure::VramBalloon::Config{.vram_mib = config_.vram_mib,
-                                          .target_mib = kSmallVramMib,
-                                          .limit = {.each = seconds(60), .until = session_->deadline()}});
+            pressure::VramBalloon::Config{
+                .vram_mib = config_.vram_mib,
+                .target_mib = kSmallVramMib,
+                .limit = {.each = seconds(60), .until = session_->deadline()}});
     }
     void ask_vram(std::uint64_t mib) {
         machine_.qmp("qom-set", {{"path", "/machine/peripheral/vttm0"},
@@ -180,7 +185,8 @@ private:
         wait_until([&] {
             why.clear();
             for (const oracle::Balance& b : take_balances(before, session_->counters()))
-                if (!b.even()) why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
+                if (!b.even())
+                    why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
             return why.empty();
         });
         return why;

@@ -53,6 +53,9 @@ TEST(DomainXml, ADeviceThatIsPluggedHasAPortOfItsOwn) {
     spec.root_port = true;
     EXPECT_THAT(domain_xml(spec), HasSubstr("pcie-root-port,id=vttm-port,chassis=200,bus=pcie.0,"));
     EXPECT_THAT(domain_xml(spec), HasSubstr("witness-log=/disk/witness.log,bus=vttm-port'"));
+    EXPECT_THAT(domain_xml(spec), HasSubstr("acpi-pci-hotplug-with-bridge-support=off"));
+    spec.native_hotplug = false;
+    EXPECT_THAT(domain_xml(spec), Not(HasSubstr("acpi-pci-hotplug")));
 }
 
 // One possible CPU would have TCG drop the guest's memory barriers (Litmus, in vm_test).
