@@ -13,6 +13,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "system/runstate.h"
 #include "vttm.h"
 
 void vttm_witness_init(VttmWitness *w)
@@ -44,8 +45,19 @@ static size_t vttm_witness_write(VttmWitness *w, const void *buf, size_t size)
     return done;
 }
 
+/* Whether @w is at a log that can be continued; an empty file is none. */
+static bool vttm_witness_has_header(VttmWitness *w,
+                                    const struct vttm_witness_header *header)
+{
+    struct vttm_witness_header found;
+
+    return pread(w->fd, &found, sizeof(found), 0) == sizeof(found) &&
+           !memcmp(&found, header, sizeof(found));
+}
+
 bool vttm_witness_open(VttmWitness *w, Error **errp)
 {
+    const bool incoming = runstate_check(RUN_STATE_INMIGRATE);
     const struct vttm_witness_header header = {
         .magic = cpu_to_le32(VTTM_WITNESS_MAGIC),
         .version = cpu_to_le32(VTTM_WITNESS_VERSION),
@@ -58,10 +70,23 @@ bool vttm_witness_open(VttmWitness *w, Error **errp)
         return true;
     }
 
-    /* A log tells of one device's life; an older one is replaced. */
-    w->fd = qemu_create(w->path, O_WRONLY | O_TRUNC | O_APPEND, 0600, errp);
+    /*
+     * A log tells of one device's life; an older one is replaced. That of a
+     * device that comes here goes on, if its log is here, too.
+     */
+    w->fd = qemu_create(w->path, incoming ? O_RDWR | O_APPEND :
+                        O_WRONLY | O_TRUNC | O_APPEND, 0600, errp);
     if (w->fd < 0) {
         error_prepend(errp, "vttm: cannot create the witness log: ");
+        return false;
+    }
+    if (incoming && vttm_witness_has_header(w, &header)) {
+        return true;
+    }
+    if (incoming && ftruncate(w->fd, 0) < 0) {
+        error_setg_errno(errp, errno,
+                         "vttm: cannot empty the witness log '%s'", w->path);
+        vttm_witness_close(w);
         return false;
     }
     if (vttm_witness_write(w, &header, sizeof(header)) < sizeof(header)) {

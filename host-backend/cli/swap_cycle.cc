@@ -305,6 +305,7 @@ void SwapCycle::press() {
     raise_levels(result_.levels, session_.counters());
     if (limit) note_foreign_charge(hog.held_mib());
     look();
+    if (config_.migrate) migrate();
     if (limit) limit->release();
     hog.release();
 }
@@ -317,6 +318,13 @@ void SwapCycle::note_foreign_charge(std::uint64_t held_mib) {
                                "of somebody else's pages",
                                label("memcg"), held_mib, config_.memcg_limit_mib,
                                static_cast<double>(*foreign) / static_cast<double>(kMiB)));
+}
+
+// The hog still presses; what the host sees afterwards is judged in place of what it saw before.
+void SwapCycle::migrate() {
+    progress_.phase(label("migration"));
+    session_.machine().migrate();
+    look();
 }
 
 void SwapCycle::look() {

@@ -44,6 +44,7 @@ public:
 
 private:
     std::string label(const char* what) const;
+    void migrate();
     void sample();
     oracle::Placement filled_now(const oracle::Placement& claim) const;
     void note_first_check();

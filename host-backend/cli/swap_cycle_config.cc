@@ -83,6 +83,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
         {"memcg_limit_mib", number(c.memcg_limit_mib)},
         {"vram_target_mib", number(c.vram_target_mib)},
         {"iommu", truth(c.iommu)},
+        {"migrate", truth(c.migrate)},
         {"seed", number(c.seed)},
         {"min_unchanged", real(c.min_unchanged)},
         {"min_unsplit", real(c.min_unsplit)},

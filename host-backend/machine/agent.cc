@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "host-backend/machine/errors.h"
+#include <utility>
 
 namespace vttm::machine {
 namespace {
@@ -87,6 +88,21 @@ T member(const json& reply, const char* key, T fallback) {
 
 AgentClient::AgentClient(UniqueFd channel, GuestWatch& watch, AgentLimits limits)
     : channel_(std::move(channel)), watch_(watch), limits_(limits), last_sign_(Clock::now()) {
+    open_channel();
+}
+
+void AgentClient::rejoin(UniqueFd channel) {
+    channel_ = std::move(channel);
+    input_.clear();
+    scanned_ = 0;
+    replies_.clear();
+    last_sign_ = Clock::now();
+    alive_ = false;
+    midway_ = true;
+    open_channel();
+}
+
+void AgentClient::open_channel() {
     const int flags = ::fcntl(channel_.get(), F_GETFL);
     if (flags < 0 || ::fcntl(channel_.get(), F_SETFL, flags | O_NONBLOCK) < 0)
         throw channel_error(errno);
@@ -214,7 +230,8 @@ void AgentClient::receive() {
     for (;;) {
         const std::size_t end = input_.find('\n', std::max(start, scanned_));
         if (end == std::string::npos) break;
-        take_line(std::string_view(input_).substr(start, end - start));
+        if (!std::exchange(midway_, false))
+            take_line(std::string_view(input_).substr(start, end - start));
         start = end + 1;
     }
     input_.erase(0, start);

@@ -53,6 +53,10 @@ public:
     // Waits for the agent's first sign of life. False if `timeout` passed without one.
     bool wait_ready(Millis timeout);
 
+    // The machine has moved: goes on over another channel to the same agent, from the next whole line
+    // on. No request is under way. wait_ready() waits for a sign of life again.
+    void rejoin(UniqueFd channel);
+
     // Sends one request and waits for its reply, which is returned whole (including id and ok).
     // `args` is an object (or null) whose members become members of the request.
     // Throws AgentError if the agent refuses, Timeout if the guest lives but the time is over,
@@ -82,6 +86,7 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
+    void open_channel();
     std::uint64_t send(std::string_view op, nlohmann::json args);
     // Handles input for at most `slice`; true if at least one line was taken.
     bool pump(Millis slice);
@@ -102,6 +107,7 @@ private:
     Clock::time_point last_sign_;
     bool alive_ = false;  // some line came
     bool ready_ = false;  // `ready` came
+    bool midway_ = false;  // what comes first may be the rest of a line
     std::uint64_t next_id_ = 1;
 };
 

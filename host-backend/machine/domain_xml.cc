@@ -119,7 +119,7 @@ std::string domain_xml(const DomainSpec& spec) {
     <emulator>{emulator}</emulator>
     <controller type='usb' model='none'/>
     <serial type='file'>
-      <source path='{console}'/>
+      <source path='{console}' append='on'/>
       <target port='0'/>
     </serial>
     <channel type='unix'>

@@ -344,6 +344,41 @@ void Domain::resume(Millis limit) {
         limit);
 }
 
+void Domain::save(const fs::path& file, Millis limit) {
+    demand(
+        "save", "the guest cannot be saved",
+        [file](virDomainPtr d) {
+            return virDomainSave(d, file.c_str()) < 0 ? Answer{false, libvirt_error()}
+                                                      : Answer{true, {}};
+        },
+        limit);
+    // libvirt tells of the end of this QEMU, which must not be taken for that of the next one.
+    const auto told = [this] {
+        const std::lock_guard lock(state_->mutex);
+        return state_->stopped.has_value();
+    };
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (!told()) {
+        if (std::chrono::steady_clock::now() >= deadline) throw MonitorSilent{"save"};
+        std::this_thread::sleep_for(Millis(10));
+    }
+}
+
+void Domain::restore(const fs::path& file) {
+    {
+        const std::lock_guard lock(state_->mutex);
+        state_->stopped.reset();
+        state_->suspended = false;
+    }
+    const BlockSignals blocked;
+    virDomainPtr raw = nullptr;
+    if (virDomainRestore(connection_.get(), file.c_str()) == 0)
+        raw = virDomainLookupByName(connection_.get(), state_->name.c_str());
+    if (raw == nullptr)
+        throw InfraError({"the saved guest does not start: " + libvirt_error(), {}, {}, {}});
+    domain_ = own(raw);
+}
+
 bool Domain::destroy() {
     const BlockSignals blocked;
     return virDomainDestroy(domain_.get()) == 0;

@@ -95,6 +95,9 @@ public:
     std::optional<std::string> hmp_within(const std::string& command, Millis limit);
     void suspend(Millis limit);
     void resume(Millis limit);
+    // Saves all of it to @file, which ends its QEMU; and has it go on from there in a new one.
+    void save(const std::filesystem::path& file, Millis limit);
+    void restore(const std::filesystem::path& file);
     // False if libvirt could not (it may be gone already).
     bool destroy();
 

@@ -28,6 +28,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kMiB = 1ull << 20;
+constexpr std::chrono::minutes kMigrationLimit{5};
 constexpr std::uint64_t kKeptWitness = 256 * kMiB;  // a larger witness log is not saved
 
 // Unique on this host, also among machines of other processes and users: the reaper finds QEMU by
@@ -222,7 +223,10 @@ void Machine::Impl::connect_agent() {
         if (!process_alive(pid)) raise_gone();
         throw std::system_error(errno, std::generic_category(), path);
     }
-    agent = std::make_unique<AgentClient>(std::move(fd), *this, AgentLimits{config.liveness});
+    if (agent)
+        agent->rejoin(std::move(fd));
+    else
+        agent = std::make_unique<AgentClient>(std::move(fd), *this, AgentLimits{config.liveness});
 }
 
 void Machine::Impl::boot() {
@@ -241,6 +245,32 @@ void Machine::Impl::boot() {
     booting_ = false;
     boot_time = std::chrono::duration_cast<Millis>(Clock::now() - started);
     check();  // a WARNING while booting counts
+}
+
+void Machine::Impl::migrate() {
+    const fs::path file = workspace.disk_dir() / "machine.saved";
+    check();
+    try {
+        domain().save(file, kMigrationLimit);
+        ram.reset();
+        vram.reset();
+        pid = 0;
+        // The file behind VRAM has no name any more; the next QEMU wants one, and fills it.
+        if (config.device) workspace.make_file(workspace.vram_file(), config.vram_mib * kMiB);
+        domain().restore(file);
+        fs::remove(file);
+        map_memory();
+        connect_agent();
+    } catch (const MonitorSilent& silent) {
+        raise_monitor_silent(silent);
+    } catch (const InfraError& e) {
+        Problem problem = e.problem();
+        problem.excerpt = qemu_log_tail();
+        throw InfraError(keep_evidence(std::move(problem)));
+    }
+    if (!agent->wait_ready(config.boot_timeout))
+        throw GuestHang(describe_hang("the guest says nothing after its migration"));
+    check();
 }
 
 void Machine::Impl::stop(Millis grace) {
@@ -323,6 +353,7 @@ Machine::~Machine() = default;
 void Machine::start() { impl_->start(); }
 void Machine::stop(std::chrono::milliseconds grace) { impl_->stop(grace); }
 void Machine::check() { impl_->check(); }
+void Machine::migrate() { impl_->migrate(); }
 
 AgentClient& Machine::agent() {
     if (!impl_->agent) throw InfraError({"the virtual machine is not running", {}, {}, {}});

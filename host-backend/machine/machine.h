@@ -109,6 +109,10 @@ public:
     void pause();
     void resume();
 
+    // Migrates the machine through a file into a new QEMU. Memory is mapped anew: what ram() and
+    // vram() gave before is gone; agent() is the same.
+    void migrate();
+
     // Lines on the console that tell of OOM kills: recorded, no error.
     std::vector<std::string> oom_kills() const;
     // Telling lines of the expected splats so far.

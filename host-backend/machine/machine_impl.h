@@ -25,6 +25,7 @@ public:
 
     void start();
     void stop(Millis grace);
+    void migrate();
 
     // GuestWatch
     void check() override;

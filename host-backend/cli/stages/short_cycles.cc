@@ -41,6 +41,7 @@ void run_short_cycles(const StageContext& context, report::TestResults& into) {
     run_scenario(context, "memcg-limit", "memcg_limit", into);
     run_scenario(context, "vram-balloon", "vram_balloon", into);
     run_scenario(context, "iommu", "iommu", into);
+    run_scenario(context, "migrate", "migrate", into);
 }
 
 }  // namespace vttm::cli
