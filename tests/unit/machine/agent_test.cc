@@ -42,6 +42,19 @@ TEST(AgentClient, CallsCarryOpIdAndArguments) {
     EXPECT_THROW(rig.client.call("x", json::array()), std::invalid_argument);
 }
 
+// As after a migration, which may come in the middle of a line.
+TEST(AgentClient, GoesOnOverAnotherChannelFromTheNextWholeLine) {
+    Rig rig([](const json& r) { return ok(r); });
+    ASSERT_TRUE(rig.client.wait_ready(5s));
+    FakeAgent next([](const json& r) { return ok(r); }, false);
+    next.say("ss_kib\": 7}\n");
+    rig.client.rejoin(next.host_end());
+    EXPECT_FALSE(rig.client.wait_ready(100ms)) << "half a line is no sign of life";
+    next.beating = true;
+    EXPECT_TRUE(rig.client.wait_ready(5s));
+    EXPECT_EQ(rig.client.call("counters")["ok"], true);
+}
+
 TEST(AgentClient, EventsGoToTheCallbackInOrderBeforeTheReply) {
     std::vector<int> done;
     Rig rig([](const json& r) {
