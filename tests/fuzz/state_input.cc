@@ -80,8 +80,11 @@ StateTarget::StateTarget() : bus_(kRam, kVram, kRam - 0x10000, 0x10000) {
     put(0, 1, {VTTM_PKT_HDR(VTTM_OP_COPY_2D, m, 9), below, 0, 0x8000, 0, 300, 400, 256, 40});
     put(0, 2, {VTTM_PKT_HDR(VTTM_OP_SCATTER, m, 6), 0x6000, 0, kVa - 160, 0, 400});
     put(0, 3, {VTTM_PKT_HDR(VTTM_OP_GATHER, m | list, 6), kVa - 160, 0, kList, 0, 400});
-    put(1, 0, {VTTM_PKT_HDR(VTTM_OP_STAMP_WRITE, m, 12), below & ~0xfffu, 0, 5, 1, 1, 0, 0, 1, 0, 0, 0});
-    put(1, 1, {VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, m, 12), below & ~0xfffu, 0, 5, 1, 2, 3, 0, 1, 0, 64, 0});
+    put(1, 0,
+        {VTTM_PKT_HDR(VTTM_OP_STAMP_WRITE, m, 12), below & ~0xfffu, 0, 5, 1, 1, 0, 0, 1, 0, 0, 0});
+    put(1, 1,
+        {VTTM_PKT_HDR(VTTM_OP_STAMP_VERIFY, m, 12), below & ~0xfffu, 0, 5, 1, 2, 3, 0, 1, 0, 64,
+         0});
     put(1, 2, {VTTM_PKT_HDR(VTTM_OP_HASH, m, 9), below + 5, 0, 0x3000, 0, 9, 0, 64, 0});
     put(1, 3, {VTTM_PKT_HDR(VTTM_OP_SEM_WAIT, m, 6), 0x5000, 0, 77, 0, VTTM_CMP_EQ});
     work(std::chrono::seconds(20));
@@ -90,10 +93,21 @@ StateTarget::StateTarget() : bus_(kRam, kVram, kRam - 0x10000, 0x10000) {
     // Results that have nowhere to go; a skip, in a buffer within a buffer; a ring that halts, one
     // that has failed, and an answer that is not obeyed yet.
     set_up();
-    const uint32_t inner[] = {VTTM_PKT_HDR(VTTM_OP_COND_SKIP, m, 9), kVa, 0, 0, 0, 0, 0, VTTM_CMP_EQ, 2,
-                              VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1), VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1)};
-    const uint32_t outer[] = {VTTM_PKT_HDR(VTTM_OP_INDIRECT, VTTM_PKT_DST(VTTM_SPACE_SYSTEM) | VTTM_PKT_FLAG_UNPRIVILEGED, 4),
-                              kIb + 0x100, 0, 11, VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1)};
+    const uint32_t inner[] = {VTTM_PKT_HDR(VTTM_OP_COND_SKIP, m, 9),
+                              kVa,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              VTTM_CMP_EQ,
+                              2,
+                              VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1),
+                              VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1)};
+    const uint32_t outer[] = {
+        VTTM_PKT_HDR(VTTM_OP_INDIRECT, VTTM_PKT_DST(VTTM_SPACE_SYSTEM) | VTTM_PKT_FLAG_UNPRIVILEGED,
+                     4),
+        kIb + 0x100, 0, 11, VTTM_PKT_HDR(VTTM_OP_NOP, 0, 1)};
     std::memcpy(bus_.ram.at(kIb + 0x100), inner, sizeof(inner));
     std::memcpy(bus_.ram.at(kIb), outer, sizeof(outer));
     put(0, 0, {VTTM_PKT_HDR(VTTM_OP_INDIRECT, VTTM_PKT_DST(VTTM_SPACE_SYSTEM), 4), kIb, 0, 5});

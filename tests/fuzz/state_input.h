@@ -21,9 +21,10 @@ public:
 
     // Sound states: rings that stall in every kind of packet, wait, are halted, ...
     const std::vector<model::StateBytes>& bases() const { return bases_; }
-    // Loads @bytes. What the device did wrong, or an empty string; @refusal: what it said of the bytes,
-    // empty if it took them. What it takes it must save again to the last bit; what it refuses must
-    // have changed nothing; and after all it works. @thorough: the engines go on with what they took.
+    // Loads @bytes. What the device did wrong, or an empty string; @refusal: what it said of the
+    // bytes, empty if it took them. What it takes it must save again to the last bit; what it
+    // refuses must have changed nothing; and after all it works. @thorough: the engines go on with
+    // what they took.
     std::string load(const model::StateBytes& bytes, std::string& refusal, bool thorough = true);
 
 private:
@@ -42,8 +43,8 @@ private:
     uint64_t clean_ = 0;
 };
 
-// @data: a byte that chooses a base, then edits of 3 bytes each (offset, value); the checksum is made
-// right.
+// @data: a byte that chooses a base, then edits of 3 bytes each (offset, value); the checksum is
+// made right.
 std::string run_state_input(const uint8_t* data, size_t size);
 
 }  // namespace vttm::fuzz

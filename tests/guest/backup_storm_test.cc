@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A storm: many reclaim at once, and all shrink the GPU's buffers. What the swap cache takes meanwhile without having it
-// written is bounded by swap_backup.unwritten_max_kb, and by nothing else.
+// A storm: many reclaim at once, and all shrink the GPU's buffers. What the swap cache takes
+// meanwhile without having it written is bounded by swap_backup.unwritten_max_kb, and by nothing
+// else.
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -93,8 +94,7 @@ TEST_F(StormTest, BeyondTheLimitItIsWrittenAndTheRestInserted) {
         const Stats found = storm();
         const Stats after = backup_stats();
         EXPECT_GT(found.at("unwritten_peak_pages"), kLimitPages) << "the limit was never reached";
-        EXPECT_LE(found.at("unwritten_peak_pages"),
-                  kLimitPages * 3 / 2 + kThreads * kLargestFolio);
+        EXPECT_LE(found.at("unwritten_peak_pages"), kLimitPages * 3 / 2 + kThreads * kLargestFolio);
         EXPECT_GT(found.at("forced_writes"), 0);
         // What was refused went the next way, and nothing was copied.
         const auto grown = [&](const char* name) { return after.at(name) - before.at(name); };

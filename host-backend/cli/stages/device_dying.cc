@@ -56,7 +56,7 @@ public:
              "unbind");
         gone("removed_and_taken_from_the_bus", R"({"kind": "surprise-removal"})", "remove");
         start("nothing_is_left_behind");
-        check(uneven(before));
+        check(uneven(session_, before, context_.variant.scaled(seconds(20))));
     }
 
 private:
@@ -285,20 +285,6 @@ private:
         cycle.begin();
         std::string why = good_again(cycle);
         session_.free_all();
-        return why;
-    }
-
-    // TTM frees from a workqueue: it may take a moment.
-    std::string uneven(const oracle::Counters& before) {
-        std::string why;
-        for (int attempt = 0; attempt < 40; ++attempt) {
-            why.clear();
-            for (const oracle::Balance& b : take_balances(before, session_.counters()))
-                if (!b.even())
-                    why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
-            if (why.empty()) break;
-            session_.machine().agent().idle(milliseconds(250));
-        }
         return why;
     }
 

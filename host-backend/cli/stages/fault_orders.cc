@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "host-backend/cli/swap_cycle.h"
+
 namespace vttm::cli {
 namespace {
 
@@ -39,6 +41,17 @@ std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle
             if (bad.cls != cls) why += fmt::format("unexpected: {}\n", oracle::describe(bad));
     }
     return why;
+}
+
+std::string uneven(Session& session, const oracle::Counters& before, std::chrono::milliseconds patience) {
+    const auto end = Session::Clock::now() + patience;
+    for (;;) {
+        std::string why;
+        for (const oracle::Balance& b : take_balances(before, session.counters()))
+            if (!b.even()) why += fmt::format("{} was {} and is {}\n", b.name, b.before, b.after);
+        if (why.empty() || Session::Clock::now() > end) return why;
+        session.machine().agent().idle(std::chrono::milliseconds(250));
+    }
 }
 
 }  // namespace vttm::cli

@@ -3,9 +3,11 @@
 // found.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 
+#include "host-backend/cli/session.h"
 #include "host-backend/machine/machine.h"
 #include "host-backend/oracle/verdict.h"
 
@@ -27,5 +29,8 @@ private:
 
 // Why not: device and CPU must have found exactly @count bad pages, of @cls.
 std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle::PageClass cls);
+
+// Why not: all balances must be as they were @before. TTM frees from a workqueue: for at most @patience it may take its time.
+std::string uneven(Session& session, const oracle::Counters& before, std::chrono::milliseconds patience);
 
 }  // namespace vttm::cli

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Saved states that are not what they were: refused by name, and nothing has changed; or taken, and then
-// they are a device like any other.
+// Saved states that are not what they were: refused by name, and nothing has changed; or taken, and
+// then they are a device like any other.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -65,7 +65,8 @@ TEST_F(Tampered, EachLengthButTheRightOne) {
         StateBytes more = base;
         more.push_back(0);
         EXPECT_NE(load(more).find("says that it has"), std::string::npos);
-        EXPECT_NE(load(with(more, 12, more.size(), 4)).find("behind the last field"), std::string::npos);
+        EXPECT_NE(load(with(more, 12, more.size(), 4)).find("behind the last field"),
+                  std::string::npos);
     }
 }
 
@@ -96,8 +97,10 @@ TEST_F(Tampered, EachByteChangedOnPurpose) {
 
 TEST_F(Tampered, TheHeader) {
     const StateBytes& base = target.bases()[0];
-    EXPECT_EQ(load(with(base, 8, 2, 4)), "the state has version 2, and this model knows but version 1");
-    EXPECT_EQ(load(with(base, 8, 0, 4)), "the state has version 0, and this model knows but version 1");
+    EXPECT_EQ(load(with(base, 8, 2, 4)),
+              "the state has version 2, and this model knows but version 1");
+    EXPECT_EQ(load(with(base, 8, 0, 4)),
+              "the state has version 0, and this model knows but version 1");
     EXPECT_EQ(load(with(base, 0, 'V', 1)), "this is no state of a vttm GPU");
     EXPECT_EQ(load({}), "this is no state of a vttm GPU");
     StateBytes changed = base;
@@ -107,7 +110,8 @@ TEST_F(Tampered, TheHeader) {
 
 TEST_F(Tampered, AnotherDevice) {
     const StateBytes& base = target.bases()[0];
-    const char* fields[] = {"abi", "features", "page-size", "vram-size", "engines", "rings", "vms", "vectors"};
+    const char* fields[] = {"abi",     "features", "page-size", "vram-size",
+                            "engines", "rings",    "vms",       "vectors"};
     for (unsigned i = 0; i < std::size(fields); i++) {
         const size_t at = section(base, "identity") + i * 8;
         const uint64_t here = get(base, at, 8);
@@ -128,21 +132,24 @@ TEST_F(Tampered, FieldsAreNamed) {
         const char* says;
     } cases[] = {
         {section(running, "device"), 8, 3, "device: 'vram-visible' is no size of BAR2"},
-        {section(running, "irq"), 4, 1 << VTTM_NUM_VECTORS, "irq: 'status' is 16: at most 15 can be"},
+        {section(running, "irq"), 4, 1 << VTTM_NUM_VECTORS,
+         "irq: 'status' is 16: at most 15 can be"},
         {section(running, "vms") + 8 * VTTM_MAX_VMS, 4, 2, "vms: 'mode' is 2: at most 1 can be"},
         {section(running, "fltring"), 1, 2, "fault ring: 'enabled' is 2: it is 0 or 1"},
         {section(running, "fltring") + 1, 8, 1, "fault ring: 'base' is not aligned to a page"},
         {section(running, "fltring") + 9, 4, 5000, "fault ring: 'size' is no size of a fault ring"},
         {section(running, "fltring") + 13, 4, 1000, "fault ring: 'get' does not follow PUT"},
         {section(running, "balloon") + 8, 8, 4096, "balloon: 'limit' is not a multiple of 2 MiB"},
-        {section(running, "balloon"), 8, uint64_t{8} << 20, "balloon: 'target' is 8388608: at most 4194304 can be"},
+        {section(running, "balloon"), 8, uint64_t{8} << 20,
+         "balloon: 'target' is 8388608: at most 4194304 can be"},
         {ring(0, 1), 1, 1, "engine copy, ring 0: 'halted' is set, and there is a packet"},
         {ring(1, 3), 1, 1, "engine copy, ring 1: 'stalled' is set, and nothing stalls"},
         {ring(0, 4), 1, 1, "engine copy, ring 0: 'waiting' is set, and nothing waits"},
         {ring(2, 5), 4, 4, "engine copy, ring 2: 'priority' is 4: at most 3 can be"},
         {ring(2, 13), 8, 17, "engine copy, ring 2: 'base' is not aligned to a page"},
         {ring(7, 21), 4, 4097, "engine stamp, ring 3: 'size' is no size of a ring"},
-        {ring(7, 25), 4, 1 << 20, "engine stamp, ring 3: 'head' is 1048576: at most 1048572 can be"},
+        {ring(7, 25), 4, 1 << 20,
+         "engine stamp, ring 3: 'head' is 1048576: at most 1048572 can be"},
         {ring(7, 41), 4, 256, "engine stamp, ring 3: 'vm' does not exist"},
         {ring(7, 45), 4, 7, "engine stamp, ring 3: 'error' is set, and something runs"},
         {ring(7, 53), 4, 5, "engine stamp, ring 3: 'depth' is 5: at most 4 can be"},

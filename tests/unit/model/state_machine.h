@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A machine that moves to another device in the middle of what it does: saved, thrown away, loaded into a
-// new one over the same memory.
+// A machine that moves to another device in the middle of what it does: saved, thrown away, loaded
+// into a new one over the same memory.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device that is saved and loaded in each state that it can be in: the guest must not be able to tell.
+// A device that is saved and loaded in each state that it can be in: the guest must not be able to
+// tell.
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -66,7 +67,8 @@ TEST_F(State, AllRegisters) {
     wr(VTTM_REG_TLB_INV_PAGES, 77);
     wr(0x3, 1);  // a bad access
     // Three faults, one record taken; the first one latched.
-    for (int i = 0; i < 3; i++) expect_fault(0, fill_packet(V, kVramSize + i * 4, 64, 0), VTTM_FAULT_VRAM_RANGE);
+    for (int i = 0; i < 3; i++)
+        expect_fault(0, fill_packet(V, kVramSize + i * 4, 64, 0), VTTM_FAULT_VRAM_RANGE);
     EXPECT_EQ(run(0, fill_packet(V, kVramSize, 64, 0)), VTTM_FAULT_VRAM_RANGE);
     wr(VTTM_REG_FAULT_RING_GET, 1);
     wr(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ERROR | VTTM_IRQ_VRAM);
@@ -126,13 +128,17 @@ TEST_F(State, MidCopyAndRows) {
     move_at_stall(0, kVa + 0x202000, sys_pte(to + 0x202000));
     done(0);
     for (unsigned row = 0; row < 100; row++)
-        ASSERT_EQ(std::memcmp(bus_.ram(to + 0x100000 + row * 300), bus_.ram(kFree + row * 260), 257), 0) << row;
+        ASSERT_EQ(
+            std::memcmp(bus_.ram(to + 0x100000 + row * 300), bus_.ram(kFree + row * 260), 257), 0)
+            << row;
     for (unsigned row = 0; row < 5; row++)
-        ASSERT_EQ(*reinterpret_cast<uint32_t*>(bus_.ram(to + 0x200000 + row * kPage + 1020)), 0x55aa55aau);
+        ASSERT_EQ(*reinterpret_cast<uint32_t*>(bus_.ram(to + 0x200000 + row * kPage + 1020)),
+                  0x55aa55aau);
 }
 
 TEST_F(State, MidScatterAndGather) {
-    // 600 pieces over three pages of list: in the middle of the list, then in the middle of the work.
+    // 600 pieces over three pages of list: in the middle of the list, then in the middle of the
+    // work.
     std::vector<vttm_sg_entry> list;
     for (uint32_t i = 0; i < 600; i++) list.push_back({kVa + i * 50, 40 + i % 8, 0});
     std::memcpy(bus_.ram(kIb), list.data(), list.size() * sizeof(list[0]));
@@ -282,15 +288,18 @@ TEST_F(State, WaitsAtASemaphore) {
 }
 
 TEST_F(State, WithinNestedBuffers) {
-    // Three deep, the inner ones unprivileged; the innermost waits. Behind each a mark, and last a skip.
+    // Three deep, the inner ones unprivileged; the innermost waits. Behind each a mark, and last a
+    // skip.
     tables_.set(root_, kVa, sys_pte(kIb));
     tables_.set(root_, kVa + kPage, vram_pte(0));
     tables_.set(root_, kVa + 2 * kPage, sys_pte(kSem));
     set_word(kSem, 0);
-    const auto mark = [](uint64_t i) { return fill_packet(M, kVa + kPage + i * 4, 4, 0x1000 + uint32_t(i)); };
+    const auto mark = [](uint64_t i) {
+        return fill_packet(M, kVa + kPage + i * 4, 4, 0x1000 + uint32_t(i));
+    };
     Commands c, b, a;
-    c << mark(0) << sem_wait(M, kVa + 2 * kPage, 1) << cond_skip(M, kVa + 2 * kPage, 1, VTTM_CMP_EQ, 6)
-      << mark(9) << mark(1);
+    c << mark(0) << sem_wait(M, kVa + 2 * kPage, 1)
+      << cond_skip(M, kVa + 2 * kPage, 1, VTTM_CMP_EQ, 6) << mark(9) << mark(1);
     b << indirect(M, kVa + 0x800, c.dwords()) << mark(2);
     a << indirect(M, kVa + 0x400, b.dwords(), true) << mark(3);
     std::memcpy(bus_.ram(kIb + 0x800), c.words().data(), c.dwords() * 4);
@@ -355,7 +364,8 @@ TEST_F(State, ARingThatWasLeftForAnother) {
         const uint64_t addr = 0x500000 + r * 0x10000;
         uint32_t words[11] = {};
         const auto wait = sem_wait(S, kSem + r * 8, r);
-        const auto fence = vttm_pkt_fence{VTTM_PKT_HDR(VTTM_OP_FENCE, 0, 5), uint32_t(kFenceAddr + r * 64), 0, 70 + r, 0};
+        const auto fence = vttm_pkt_fence{VTTM_PKT_HDR(VTTM_OP_FENCE, 0, 5),
+                                          uint32_t(kFenceAddr + r * 64), 0, 70 + r, 0};
         std::memcpy(words, &wait, 24);
         std::memcpy(words + 6, &fence, 20);
         std::memcpy(bus_.ram(addr), words, sizeof(words));
@@ -365,7 +375,8 @@ TEST_F(State, ARingThatWasLeftForAnother) {
         wr(block(r, VTTM_ENG_PRIORITY), r == 2 ? 3 : 0);
         wr(block(r, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
         wr(block(r, VTTM_ENG_TAIL), sizeof(words));
-        ASSERT_TRUE(wait_for([&] { return rd(block(r, VTTM_ENG_STATUS)) & VTTM_ENG_STATUS_WAITING; }));
+        ASSERT_TRUE(
+            wait_for([&] { return rd(block(r, VTTM_ENG_STATUS)) & VTTM_ENG_STATUS_WAITING; }));
     }
     set_word(kSem, 0);
     put_packet(0, sem_wait(S, kSem, 1));
@@ -374,14 +385,16 @@ TEST_F(State, ARingThatWasLeftForAnother) {
     migrate();
     for (unsigned r = 1; r < 3; r++) {
         set_word(kSem + r * 8, r);
-        ASSERT_TRUE(wait_for([&] { return rd64(block(r, VTTM_ENG_LAST_FENCE_LO)) == 70 + r; })) << r;
+        ASSERT_TRUE(wait_for([&] { return rd64(block(r, VTTM_ENG_LAST_FENCE_LO)) == 70 + r; }))
+            << r;
     }
     set_word(kSem, 1);
     done(0);
 }
 
 TEST_F(State, GivenUpUnderAPacket) {
-    // A packet that began when the guest still had what it names: it goes on, and then meets the limit.
+    // A packet that began when the guest still had what it names: it goes on, and then meets the
+    // limit.
     set_word(kSem, 0);
     put_packet(0, fill_packet(V, 0, kVramSize, 3));
     kick(0);
@@ -394,8 +407,8 @@ TEST_F(State, GivenUpUnderAPacket) {
     done(0, midway ? VTTM_FAULT_VRAM_RANGE : 0);
 }
 
-// A translation that the driver should have dropped cannot be used any more; one that was used stays on
-// record. Nothing is made up either.
+// A translation that the driver should have dropped cannot be used any more; one that was used
+// stays on record. Nothing is made up either.
 TEST_F(State, StaleTranslations) {
     map(kVa, kFree, 1);
     ASSERT_EQ(run(0, fill_packet(M, kVa, 4, 1)), 0u);

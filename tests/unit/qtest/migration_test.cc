@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Migration of a GPU at work: nothing is lost, nothing is done twice, and what was tampered with is refused.
+// Migration of a GPU at work: nothing is lost, nothing is done twice, and what was tampered with is
+// refused.
 #include <cstring>
 #include <thread>
 
@@ -10,17 +11,18 @@ namespace {
 
 constexpr vttm_stamp_id kFirst{.key = 7, .page = 0, .buffer = 3, .generation = 1};
 constexpr uint32_t kRounds = 70;  // of work: a ring is nearly full
-constexpr unsigned kPmCtl = 4;  // in Power Management
+constexpr unsigned kPmCtl = 4;    // in Power Management
 
 class Migration : public MovingVm {
 protected:
-    /// Fills, copies and stamps for long, which end with: VRAM's lower half stamped, RAM at 8 MiB as
-    /// filled, VRAM's upper half a copy of it.
+    /// Fills, copies and stamps for long, which end with: VRAM's lower half stamped, RAM at 8 MiB
+    /// as filled, VRAM's upper half a copy of it.
     void BeginWork() {
         std::vector<Packet> copies, stamps;
         for (uint32_t i = 1; i <= kRounds; i++) {
             copies.push_back(Fill(VTTM_SPACE_SYSTEM, 8 * kMiB, 4 * kMiB, i));
-            copies.push_back(Copy(VTTM_SPACE_VRAM, 4 * kMiB, VTTM_SPACE_SYSTEM, 8 * kMiB, 4 * kMiB));
+            copies.push_back(
+                Copy(VTTM_SPACE_VRAM, 4 * kMiB, VTTM_SPACE_SYSTEM, 8 * kMiB, 4 * kMiB));
             vttm_stamp_id id = kFirst;
             id.generation = i;
             stamps.push_back(StampWrite(VTTM_SPACE_VRAM, 0, 1024, id));
@@ -113,10 +115,11 @@ TEST_F(Migration, WritesBetweenPassesArrive) {
         ASSERT_LT(std::chrono::steady_clock::now(), end) << now.dump();
         if (now.contains("ram") && now["ram"]["dirty-sync-count"] >= 3) break;
     }
-    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, kMiB, 0x0b0b0b0b),
-                                          Fill(VTTM_SPACE_SYSTEM, 8 * kMiB, kMiB / 2, 0x0b0b0b0b),
-                                          Copy(VTTM_SPACE_SYSTEM, 10 * kMiB, VTTM_SPACE_VRAM, 0, kMiB)}),
-              0u);
+    EXPECT_EQ(
+        gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, kMiB, 0x0b0b0b0b),
+                                    Fill(VTTM_SPACE_SYSTEM, 8 * kMiB, kMiB / 2, 0x0b0b0b0b),
+                                    Copy(VTTM_SPACE_SYSTEM, 10 * kMiB, VTTM_SPACE_VRAM, 0, kMiB)}),
+        0u);
     vttm_stamp_id id = kFirst;
     EXPECT_EQ(gpu->Run(VTTM_ENGINE_STAMP, {StampWrite(VTTM_SPACE_VRAM, 4 * kMiB, 256, id)}), 0u);
     ASSERT_NE(Progress()["status"], "completed") << "the engines came too late";
@@ -247,19 +250,22 @@ TEST_F(Migration, AFaultPlanStaysWhereItIs) {
     EXPECT_THROW(vm->SetDeviceProperty("fault-plan", "{}"), QemuError);
     Save();  // a plan that was refused blocks nothing
     vm->Qmp("cont");
-    vm->SetDeviceProperty("fault-plan", R"({"faults": [{"kind": "engine-hang", "engine": "copy", "nth": 9}]})");
+    vm->SetDeviceProperty("fault-plan",
+                          R"({"faults": [{"kind": "engine-hang", "engine": "copy", "nth": 9}]})");
     EXPECT_NE(refused().find("a fault plan is in force"), std::string::npos) << refused();
     EXPECT_THROW(vm->SetDeviceProperty("fault-plan", "{}"), QemuError);
     EXPECT_NE(refused(), "") << "the plan before is still there";
     vm->SetDeviceProperty("fault-plan", "");
     // A fence that the plan has delayed is still to come.
-    vm->SetDeviceProperty("fault-plan", R"({"faults": [{"kind": "fence-late", "engine": "copy", "packets": 1}]})");
+    vm->SetDeviceProperty(
+        "fault-plan", R"({"faults": [{"kind": "fence-late", "engine": "copy", "packets": 1}]})");
     gpu->Submit(VTTM_ENGINE_COPY, {});
     while (AtWork()) std::this_thread::yield();
     vm->SetDeviceProperty("fault-plan", " ");
     BeginSave();
     EXPECT_EQ(WaitSaved().substr(0, 6), "failed");
-    EXPECT_NE(vm->process().Log().find("a fault that the host ordered is still to come"), std::string::npos)
+    EXPECT_NE(vm->process().Log().find("a fault that the host ordered is still to come"),
+              std::string::npos)
         << vm->process().Log();
     if (vm->Qmp("query-status")["status"] != "running") vm->Qmp("cont");
     // It lands behind this fence, over it.
@@ -276,7 +282,8 @@ TEST_F(Migration, NoPlanWhileItRuns) {
     vm->Qmp("migrate-set-parameters", {{"max-bandwidth", 1 * kMiB}});
     BeginSave();
     try {
-        vm->SetDeviceProperty("fault-plan", R"({"faults": [{"kind": "engine-hang", "engine": "copy"}]})");
+        vm->SetDeviceProperty("fault-plan",
+                              R"({"faults": [{"kind": "engine-hang", "engine": "copy"}]})");
         ADD_FAILURE() << "a plan during a migration was taken";
     } catch (const QemuError& e) {
         EXPECT_NE(std::string(e.what()).find("migration"), std::string::npos) << e.what();

@@ -15,7 +15,8 @@ protected:
     /// A qcow2 image for the snapshots.
     void AddDisk() {
         const std::string file = vm->dir().File("disk");
-        Job("blockdev-create", {{"options", {{"driver", "file"}, {"filename", file}, {"size", 0}}}});
+        Job("blockdev-create",
+            {{"options", {{"driver", "file"}, {"filename", file}, {"size", 0}}}});
         vm->Qmp("blockdev-add", {{"driver", "file"}, {"node-name", "file0"}, {"filename", file}});
         Job("blockdev-create",
             {{"options", {{"driver", "qcow2"}, {"file", "file0"}, {"size", kMiB}}}});
@@ -56,7 +57,10 @@ TEST_F(Snapshot, BackAndAgain) {
     for (int i = 0; i < 2; i++) {
         Gpu later(*vm, *gpu);
         EXPECT_EQ(later.Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, 0xbad)}), 0u);
-        later.Submit(VTTM_ENGINE_STAMP, std::vector<Packet>(20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096, {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
+        later.Submit(VTTM_ENGINE_STAMP,
+                     std::vector<Packet>(
+                         20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
+                                        {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
         Job("snapshot-load", Tag());
         vm->Qmp("cont");
         ASSERT_TRUE(gpu->WaitFence(VTTM_ENGINE_COPY, seq));
@@ -64,7 +68,8 @@ TEST_F(Snapshot, BackAndAgain) {
         for (size_t at = 0; at < vram.size(); at += 4)
             ASSERT_EQ(vram[at] | vram[at + 1] << 8, 30) << at;
         EXPECT_EQ(gpu->Reg64(VTTM_ENGINE_BASE(0) + VTTM_ENG_BYTES_LO), 30u * 8 * kMiB);
-        EXPECT_EQ(gpu->Reg64(VTTM_ENGINE_BASE(1) + VTTM_ENG_BYTES_LO), 0u) << "the stamps never were";
+        EXPECT_EQ(gpu->Reg64(VTTM_ENGINE_BASE(1) + VTTM_ENG_BYTES_LO), 0u)
+            << "the stamps never were";
         EXPECT_EQ(gpu->Reg(VTTM_REG_FAULT_COUNT), 0u);
     }
     EXPECT_EQ(vm->Quit(), 0);
