@@ -221,8 +221,8 @@ int vttm_hw_tlb_invalidate(struct vttm_device *vdev, u32 cmd, u64 va, u32 pages)
 	if (READ_ONCE(vdev->dead))
 		return -ENODEV;
 	/*
-	 * A device that is parked has no translation to drop. One that is being unplugged is not parked
-	 * yet: its jobs may still run, so drm_dev_enter() is no reason to leave it out.
+	 * A device that is parked has no translation to drop. One that is being unplugged is not
+	 * parked yet: its jobs may still run, so drm_dev_enter() is no reason to leave it out.
 	 */
 	mutex_lock(&vdev->hw_lock);
 	if (vdev->parked) {

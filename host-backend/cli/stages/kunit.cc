@@ -54,6 +54,9 @@ void kunit_boot(const StageContext& context, const std::string& backup, report::
     config.low_ram_mib = config.ram_mib * 2 / 3;
     // No vttm.ko: TTM's suite wants the device manager for itself.
     config.cmdline_extra += fmt::format(" vttm.mode=kunit ttm.backup={}", backup);
+    // modprobe waits for each case, uninterruptibly, and with KASAN one may take minutes.
+    config.cmdline_extra += fmt::format(" sysctl.kernel.hung_task_timeout_secs={}",
+                                        context.variant.scaled(std::chrono::seconds(120)).count());
     config.expected_splats = expected_splats(context.variant);
     machine::Machine machine(config);
     context.progress.phase(fmt::format("test kunit: boot, ttm.backup={}", backup));
