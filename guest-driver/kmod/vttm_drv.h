@@ -87,6 +87,7 @@ struct vttm_device {
 
 	struct vttm_engine engines[VTTM_NUM_ENGINES];
 	struct workqueue_struct *reset_wq; /* ordered: one recovery at a time */
+	bool sched_parked; /* nobody but vttm_sched_unpark() starts a scheduler */
 	struct work_struct recover_work;   /* these two: see vttm_recover.c */
 	struct work_struct dead_work;
 
@@ -205,6 +206,7 @@ int vttm_power_restart(struct vttm_device *vdev);
 void vttm_recover_init(struct vttm_device *vdev);
 bool vttm_recover(struct vttm_device *vdev);
 void vttm_recover_queue(struct vttm_device *vdev);
+void vttm_recover_flush(struct vttm_device *vdev);
 void vttm_recover_disable(struct vttm_device *vdev);
 void vttm_recover_enable(struct vttm_device *vdev);
 void vttm_recover_stop(struct vttm_device *vdev);

@@ -124,6 +124,7 @@ void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 	drm_err(&vdev->drm, "%s: giving up on the device\n", why);
 	WRITE_ONCE(vdev->gone, vttm_hw_state(vdev) == VTTM_HW_GONE);
 	pci_clear_master(to_pci_dev(vdev->drm.dev));
+	vttm_recover_queue(vdev);
 	queue_work(system_long_wq, &vdev->dead_work);
 }
 
@@ -149,18 +150,20 @@ void vttm_hw_exit(struct vttm_device *vdev, int idx)
 	drm_dev_exit(idx);
 }
 
-/* The numbers of a device that has reset itself, or is gone, are none: the last good ones stay. */
-static void vttm_hw_look(struct vttm_device *vdev)
+/*
+ * The numbers of a device that has reset itself, or is gone, are none: the last good ones stay.
+ * Returns vttm_hw_runs().
+ */
+static bool vttm_hw_look(struct vttm_device *vdev)
 {
 	u32 faults = vttm_read(vdev, VTTM_REG_FAULT_COUNT);
 	u32 stale = vttm_read(vdev, VTTM_REG_STALE_COUNT);
 
-	if (!vttm_hw_runs(vdev)) {
-		vttm_recover_queue(vdev);
-		return;
-	}
+	if (!vttm_hw_runs(vdev))
+		return false;
 	vdev->seen_faults = faults;
 	vdev->seen_stale = stale;
+	return true;
 }
 
 /* Under hw_lock: nobody touches registers until the device is set up anew. */
@@ -185,8 +188,8 @@ bool vttm_hw_counts(struct vttm_device *vdev, u32 *faults, u32 *stale)
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return false;
 	mutex_lock(&vdev->hw_lock);
-	if (!vdev->parked && !READ_ONCE(vdev->dead))
-		vttm_hw_look(vdev);
+	if (!vdev->parked && !READ_ONCE(vdev->dead) && !vttm_hw_look(vdev))
+		vttm_recover_queue(vdev);
 	*faults = vdev->past_faults + vdev->seen_faults;
 	*stale = vdev->past_stale + vdev->seen_stale;
 	vttm_hw_exit(vdev, idx);

@@ -49,7 +49,6 @@ static void vttm_park(struct vttm_device *vdev)
 	/* The balloon first, while its evictions are still run. */
 	vttm_balloon_park(vdev);
 	vttm_sched_park(vdev);
-	vttm_recover_disable(vdev);
 	vttm_sched_wait(vdev);
 	vttm_park_device(vdev);
 	vttm_park_irqs(vdev);
@@ -103,7 +102,6 @@ static int vttm_unpark(struct vttm_device *vdev)
 		vttm_hw_kill(vdev, "the device does not start again");
 	/* Also then: the jobs that wait have to fail. */
 	vttm_sched_unpark(vdev);
-	vttm_recover_enable(vdev);
 	vttm_balloon_unpark(vdev);
 	return ret;
 }

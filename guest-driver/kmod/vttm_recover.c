@@ -15,7 +15,26 @@
 #include "vttm_bo.h"
 #include "vttm_drv.h"
 
-/* Jobs of a device that is dead end. The schedulers may run: they emit nothing any more. */
+/* No job is on its way to a ring from here on. */
+static void vttm_recover_hold(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		drm_sched_wqueue_stop(&vdev->engines[i].sched);
+}
+
+static void vttm_recover_release(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	if (READ_ONCE(vdev->sched_parked))
+		return;
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		drm_sched_wqueue_start(&vdev->engines[i].sched);
+}
+
+/* Jobs of a device that is dead end. The schedulers are held: none comes behind. */
 static void vttm_recover_cancel(struct vttm_device *vdev)
 {
 	unsigned int i;
@@ -49,21 +68,18 @@ static void vttm_recover_reset(struct vttm_device *vdev)
 bool vttm_recover(struct vttm_device *vdev)
 {
 	enum vttm_hw_state state = vttm_hw_state(vdev);
-	unsigned int i;
 
 	if (state == VTTM_HW_RUNS)
 		return true;
 
-	for (i = 0; i < VTTM_NUM_ENGINES; i++)
-		drm_sched_wqueue_stop(&vdev->engines[i].sched);
+	vttm_recover_hold(vdev);
 	if (state == VTTM_HW_GONE) {
 		vttm_hw_kill(vdev, "the device is gone");
 		vttm_recover_cancel(vdev);
 	} else {
 		vttm_recover_reset(vdev);
 	}
-	for (i = 0; i < VTTM_NUM_ENGINES; i++)
-		drm_sched_wqueue_start(&vdev->engines[i].sched);
+	vttm_recover_release(vdev);
 	return false;
 }
 
@@ -72,10 +88,16 @@ static void vttm_recover_work(struct work_struct *work)
 	struct vttm_device *vdev = container_of(work, struct vttm_device, recover_work);
 	int idx;
 
+	/* Somebody else gave it up: what was put into a ring just then ends, too. */
+	if (READ_ONCE(vdev->dead)) {
+		vttm_recover_hold(vdev);
+		vttm_recover_cancel(vdev);
+		vttm_recover_release(vdev);
+		return;
+	}
 	if (!drm_dev_enter(&vdev->drm, &idx))
 		return;
-	if (!READ_ONCE(vdev->dead))
-		vttm_recover(vdev);
+	vttm_recover(vdev);
 	drm_dev_exit(idx);
 }
 
@@ -83,6 +105,12 @@ static void vttm_recover_work(struct work_struct *work)
 void vttm_recover_queue(struct vttm_device *vdev)
 {
 	queue_work(vdev->reset_wq, &vdev->recover_work);
+}
+
+/* Returns when a recovery that was asked for, or is under way, has ended. */
+void vttm_recover_flush(struct vttm_device *vdev)
+{
+	flush_work(&vdev->recover_work);
 }
 
 /* No recovery from here on; one that is under way has ended. */

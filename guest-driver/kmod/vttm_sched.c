@@ -153,26 +153,35 @@ static const struct drm_sched_backend_ops vttm_sched_ops = {
 };
 
 /*
- * Stops the schedulers: from here on no job is emitted, and no time-out handled. What is in the
- * rings stays there; see vttm_sched_wait().
+ * Stops the schedulers: from here on no job is emitted, no time-out handled, and nothing recovered.
+ * What is in the rings stays there; see vttm_sched_wait().
  */
 void vttm_sched_park(struct vttm_device *vdev)
 {
 	unsigned int i;
 
-	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
-		struct drm_gpu_scheduler *sched = &vdev->engines[i].sched;
-
-		/* First, since the handler starts the scheduler again. */
-		disable_delayed_work_sync(&sched->work_tdr);
-		drm_sched_wqueue_stop(sched);
-	}
+	/*
+	 * Time-out handlers and vttm_recover() start schedulers again, also those of other engines:
+	 * all that may not have seen this has to end before any scheduler is stopped.
+	 */
+	WRITE_ONCE(vdev->sched_parked, true);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		disable_delayed_work_sync(&vdev->engines[i].sched.work_tdr);
+	vttm_recover_flush(vdev);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		drm_sched_wqueue_stop(&vdev->engines[i].sched);
+	/* The last jobs may have met a device that has reset itself, and wait to be emitted. */
+	vttm_recover_flush(vdev);
+	vttm_recover_disable(vdev);
 }
 
 void vttm_sched_unpark(struct vttm_device *vdev)
 {
 	unsigned int i;
 
+	WRITE_ONCE(vdev->sched_parked, false);
+	/* Before there are jobs that may need it. */
+	vttm_recover_enable(vdev);
 	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
 		struct drm_gpu_scheduler *sched = &vdev->engines[i].sched;
 
@@ -214,7 +223,7 @@ void vttm_sched_quiesce(struct vttm_device *vdev)
 {
 	unsigned int i;
 
-	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
+	if (vttm_hw_state(vdev) == VTTM_HW_RUNS)
 		vttm_sched_wait(vdev);
 	for (i = 0; i < VTTM_NUM_ENGINES; i++)
 		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
@@ -257,8 +266,8 @@ int vttm_sched_init(struct vttm_device *vdev)
 	unsigned int i;
 	int ret;
 
-	/* Reclaim waits for fences, and those may need a reset. */
 	vttm_recover_init(vdev);
+	/* Reclaim waits for fences, and those may need a reset. */
 	vdev->reset_wq = drmm_alloc_ordered_workqueue(&vdev->drm, "vttm-reset", WQ_MEM_RECLAIM);
 	if (IS_ERR(vdev->reset_wq))
 		return PTR_ERR(vdev->reset_wq);

@@ -51,7 +51,7 @@ protected:
         for (int i = 0; i < kThreads; ++i) {
             threads.emplace_back([&] {
                 for (int round = 0; round < 64 && shrunk_pages() - shrunk < kPages; ++round) {
-                    failed = failed || !shrink(files, 2048);
+                    if (!shrink(files, 2048)) failed = true;
                 }
             });
         }

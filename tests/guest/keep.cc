@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,20 +26,31 @@ int run_guest(std::span<char* const> arguments) {
         return 1;
     }
     vttm_stamp_fill(page, &id);
+    int ready[2];
+    if (::pipe(ready) != 0) {
+        std::perror("keep: pipe");
+        return 1;
+    }
     const pid_t child = ::fork();
     if (child < 0) {
         std::perror("keep: fork");
         return 1;
     }
     if (child != 0) {
+        char byte = 0;
+        ::close(ready[1]);
+        if (::read(ready[0], &byte, 1) != 1) {
+            std::fprintf(stderr, "keep: the page cannot be locked\n");
+            return 1;
+        }
         std::printf("%d\n", static_cast<int>(child));
         return 0;
     }
     // The page is shared with it, not inherited: the only copy. Out of the way of who waits for our
     // output to end.
     ::setsid();
-    for (int fd = 0; fd < 3; ++fd) ::close(fd);
-    if (::mlock(page, VTTM_STAMP_PAGE_SIZE) != 0) ::_exit(1);
+    if (::mlock(page, VTTM_STAMP_PAGE_SIZE) != 0 || ::write(ready[1], "x", 1) != 1) ::_exit(1);
+    for (int fd = 0; fd <= std::max(ready[0], ready[1]); ++fd) ::close(fd);
     for (;;) ::pause();
 }
 

@@ -32,12 +32,14 @@ std::uint64_t allocated(const oracle::Counters& delta) {
 // Pages in the per-CPU lists of all zones, from the text of /proc/zoneinfo.
 std::uint64_t per_cpu_pages(const std::string& zoneinfo) {
     std::istringstream text(zoneinfo);
-    std::uint64_t pages = 0;
-    std::string word;
-    while (text >> word) {
+    std::uint64_t pages = 0, lists = 0;
+    for (std::string word; text >> word;) {
         std::uint64_t count = 0;
-        if (word == "count:" && text >> count) pages += count;
+        if (word != "count:" || !(text >> count)) continue;
+        pages += count;
+        ++lists;
     }
+    if (lists == 0) throw std::runtime_error("the guest's /proc/zoneinfo tells nothing of per-CPU lists");
     return pages;
 }
 

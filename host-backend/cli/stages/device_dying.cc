@@ -44,6 +44,7 @@ public:
         reset_in_a_job(cycle);
         reset_in_a_move(cycle);
         reset_storm(cycle);
+        reset_beside_function_resets(cycle);
         reset_before_an_invalidation();
     }
 
@@ -187,6 +188,37 @@ private:
             why += must_fail(ECANCELED, [&] { session_.verify(By::kDevice); });
         why += orders_.end();
         why += must_have_grown(before, kResets, kResets);
+        why += intact(cycle);
+        check(why + good_again(cycle));
+    }
+
+    // The guest resets the function again and again, while the device does so by itself: two who
+    // stop the engines and start them again. Jobs may be lost, content and the engines not.
+    void reset_beside_function_resets(SwapCycle& cycle) {
+        constexpr int kResets = 5;
+        start("reset_beside_function_resets");
+        const oracle::Counters before = session_.counters();
+        const std::string log = "/tmp/function-resets";
+        std::string why = shell(fmt::format(
+            "(for i in $(seq {}); do echo 1 >/sys/bus/pci/devices/{}/reset; done; echo end >{}) "
+            ">/dev/null 2>&1 </dev/null &",
+            kResets, pci_name(), log));
+        orders_.give(
+            R"({"kind": "device-reset", "engine": "stamp", "probability": 0.2, "count": 20})");
+        const auto end = Session::Clock::now() + context_.variant.scaled(seconds(120));
+        do {
+            try {
+                session_.verify(By::kDevice);
+            } catch (const machine::AgentError& e) {
+                if (e.error_number != ECANCELED) why += e.text + "\n";
+            }
+        } while (!shell("test -e " + log).empty() && Session::Clock::now() < end);
+        why += orders_.end() + shell("rm " + log);
+        const oracle::Counters grown = oracle::delta(before, session_.counters());
+        if (grown.at("vttm.function_resets") != kResets || grown.at("vttm.device_resets") == 0)
+            why += fmt::format("{} function resets of {}, {} of the device's own\n",
+                               grown.at("vttm.function_resets"), kResets,
+                               grown.at("vttm.device_resets"));
         why += intact(cycle);
         check(why + good_again(cycle));
     }
