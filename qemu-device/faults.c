@@ -60,7 +60,6 @@ static bool vttm_block_migration(VttmState *s, Error **errp)
 
 static bool vttm_apply_fault_plan(VttmState *s, const char *plan, Error **errp)
 {
-    bool was_blocked = s->migration_blocker != NULL;
     bool empty = !plan[strspn(plan, " \t\r\n")];
     char message[512] = "";
     int ret;
@@ -73,7 +72,8 @@ static bool vttm_apply_fault_plan(VttmState *s, const char *plan, Error **errp)
     vttm_iommu_wait(s, s->model, vttm_model_pause);
     ret = vttm_model_set_fault_plan(s->model, plan, message, sizeof(message));
     vttm_model_resume(s->model);
-    if (ret < 0 ? !was_blocked : empty) {
+    /* A plan without a fault is none; one that is refused leaves the last */
+    if (!vttm_model_has_fault_plan(s->model)) {
         migrate_del_blocker(&s->migration_blocker);
     }
     if (ret < 0) {

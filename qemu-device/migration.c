@@ -49,6 +49,7 @@ static int vttm_pre_save(void *opaque)
         return -EINVAL;
     }
     s->saved_size = size;
+    s->saved_irqs = qatomic_read(&s->irq_pending);
     trace_vttm_save(size);
     return 0;
 }
@@ -96,23 +97,27 @@ static const VMStateInfo vttm_vmstate_model = {
     .put = vttm_put_model,
 };
 
+/*
+ * All is checked before anything of it is taken. A load that is refused does
+ * not end QEMU if it was that of a snapshot: what is left must be harmless.
+ */
 static int vttm_load(VttmState *s)
 {
+    uint64_t visible = vttm_rebar_saved(s);
     char message[512] = "";
 
-    if (s->irq_pending & ~MAKE_64BIT_MASK(0, VTTM_NUM_VECTORS)) {
+    if (s->saved_irqs & ~MAKE_64BIT_MASK(0, VTTM_NUM_VECTORS)) {
         error_report("vttm: the saved GPU has interrupts 0x%" PRIx32 " under "
-                     "way: it has %u", s->irq_pending, VTTM_NUM_VECTORS);
+                     "way: it has %u", s->saved_irqs, VTTM_NUM_VECTORS);
         return -EINVAL;
     }
-    if (vttm_model_restore(s->model, s->saved, s->saved_size, message,
-                           sizeof(message)) < 0) {
+    if (vttm_model_restore(s->model, s->saved, s->saved_size, &visible,
+                           message, sizeof(message)) < 0) {
         error_report("vttm: the saved GPU is refused: %s", message);
         return -EINVAL;
     }
-    if (!vttm_rebar_load(s)) {
-        return -EINVAL;
-    }
+    vttm_rebar_load(s, visible);
+    qatomic_set(&s->irq_pending, s->saved_irqs);
     vttm_power_load(s);
     trace_vttm_load(s->saved_size);
     return 0;
@@ -145,7 +150,7 @@ const VMStateDescription vttm_vmstate = {
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, VttmState),
         VMSTATE_MSIX(parent_obj, VttmState),
-        VMSTATE_UINT32(irq_pending, VttmState),
+        VMSTATE_UINT32(saved_irqs, VttmState),
         {
             .name = "model",
             .info = &vttm_vmstate_model,

@@ -10,7 +10,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
 #include "qemu/host-utils.h"
 #include "qemu/range.h"
 #include "qemu/units.h"
@@ -142,37 +141,41 @@ void vttm_rebar_reset(VttmState *s)
 }
 
 /*
- * Behind a load of configuration space and model, which both know the size; the
- * BAR has been mapped with the size that it had here before.
+ * What BAR2 has by a configuration space that was loaded and is not trusted;
+ * without the capability, by the property. The model's bytes must say the same,
+ * which also makes it a size that can be.
  */
-bool vttm_rebar_load(VttmState *s)
+uint64_t vttm_rebar_saved(VttmState *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
-    uint64_t shown = vttm_model_mmio_read(s->model, VTTM_REG_VRAM_VISIBLE_LO, 8);
-    uint64_t address = pci_get_quad(pdev->config + VTTM_BAR_OFFSET);
-    uint64_t size = vttm_rebar_size(s);
 
-    if (pci_is_express(pdev)) {
-        size = MiB << ((pci_get_long(pdev->config + VTTM_REBAR_OFFSET +
-                                     PCI_REBAR_CTRL) &
-                        PCI_REBAR_CTRL_BAR_SIZE) >> PCI_REBAR_CTRL_BAR_SHIFT);
+    if (!pci_is_express(pdev)) {
+        return vttm_rebar_size(s);
     }
-    if (size != shown || size < VTTM_VRAM_MIN || size > s->vram_size) {
-        error_report("vttm: BAR2 of the saved GPU has %" PRIu64 " bytes, and "
-                     "shows %" PRIu64 " of %" PRIu64, size, shown,
-                     s->vram_size);
-        return false;
+    return MiB << ((pci_get_long(pdev->config + VTTM_REBAR_OFFSET +
+                                 PCI_REBAR_CTRL) &
+                    PCI_REBAR_CTRL_BAR_SIZE) >> PCI_REBAR_CTRL_BAR_SHIFT);
+}
+
+/*
+ * Behind a load of configuration space and model, which agree on @size; the BAR
+ * has been mapped with the size that it had here before.
+ */
+void vttm_rebar_load(VttmState *s, uint64_t size)
+{
+    PCIDevice *pdev = PCI_DEVICE(s);
+    uint64_t address = pci_get_quad(pdev->config + VTTM_BAR_OFFSET);
+
+    if (size == vttm_rebar_size(s)) {
+        return;
     }
-    if (size != vttm_rebar_size(s)) {
-        vttm_rebar_resize(s, size);
-        pci_set_quad(pdev->config + VTTM_BAR_OFFSET,
-                     (address & ~(size - 1)) |
-                     pdev->io_regions[VTTM_BAR_VRAM].type);
-        /* Has PCI core map the BARs anew */
-        pci_default_write_config(pdev, PCI_COMMAND,
-                                 pci_get_word(pdev->config + PCI_COMMAND), 2);
-    }
-    return true;
+    vttm_rebar_resize(s, size);
+    pci_set_quad(pdev->config + VTTM_BAR_OFFSET,
+                 (address & ~(size - 1)) |
+                 pdev->io_regions[VTTM_BAR_VRAM].type);
+    /* Has PCI core map the BARs anew */
+    pci_default_write_config(pdev, PCI_COMMAND,
+                             pci_get_word(pdev->config + PCI_COMMAND), 2);
 }
 
 /*

@@ -90,7 +90,8 @@ static void vttm_irq_raise(void *opaque, unsigned vector)
 static void vttm_irq_deliver(void *opaque)
 {
     VttmState *s = opaque;
-    uint32_t pending = qatomic_xchg(&s->irq_pending, 0);
+    uint32_t pending = qatomic_xchg(&s->irq_pending, 0) &
+                       MAKE_64BIT_MASK(0, VTTM_NUM_VECTORS);
 
     if (s->asleep) {
         return; /* a new VRAM target: the driver asks for it after the reset */

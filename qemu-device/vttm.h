@@ -84,6 +84,7 @@ struct VttmState {
     bool vram_registered; /* VRAM migrates under our name */
     uint8_t *saved; /* of the model, while it is saved or loaded */
     uint32_t saved_size;
+    uint32_t saved_irqs; /* irq_pending, likewise; not trusted */
 };
 
 /* dma.c: callbacks of the model, on its worker threads */
@@ -135,7 +136,8 @@ void vttm_rebar_init(VttmState *s);
 void vttm_rebar_exit(VttmState *s);
 void vttm_rebar_show(VttmState *s, bool vram);
 void vttm_rebar_reset(VttmState *s);
-bool vttm_rebar_load(VttmState *s);
+uint64_t vttm_rebar_saved(VttmState *s);
+void vttm_rebar_load(VttmState *s, uint64_t size);
 void vttm_rebar_write_config(VttmState *s, uint32_t addr, int len);
 
 /* witness.c */

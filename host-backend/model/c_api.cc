@@ -83,10 +83,10 @@ VTTM_EXPORT size_t vttm_model_save(vttm_model* m, void* buf, size_t len, char* e
         return 0;
     }
 }
-VTTM_EXPORT int vttm_model_restore(vttm_model* m, const void* buf, size_t len, char* err,
-                                   size_t errlen) {
+VTTM_EXPORT int vttm_model_restore(vttm_model* m, const void* buf, size_t len,
+                                   const uint64_t* vram_visible, char* err, size_t errlen) {
     try {
-        m->device.restore({static_cast<const uint8_t*>(buf), len});
+        m->device.restore({static_cast<const uint8_t*>(buf), len}, vram_visible);
         put("", err, errlen);
         return 0;
     } catch (const std::exception& e) {
@@ -119,6 +119,7 @@ VTTM_EXPORT int vttm_model_set_fault_plan(vttm_model* m, const char* plan, char*
         return -1;
     }
 }
+VTTM_EXPORT int vttm_model_has_fault_plan(vttm_model* m) { return m->device.has_fault_plan(); }
 VTTM_EXPORT size_t vttm_model_faults_json(vttm_model* m, char* buf, size_t len) {
     return put_json([m] { return m->device.faults_json(); }, buf, len);
 }

@@ -45,15 +45,17 @@ public:
     bool set_vram_visible(uint64_t bytes);
     std::string stats_json() const;
     // All that the guest can tell of, but for VRAM's bytes (state.cc). Both throw StateError, and then
-    // nothing has changed; both wait for the workers. No register is accessed meanwhile.
+    // nothing has changed; both wait for the workers. No register is accessed meanwhile. Where BAR2
+    // is given, it has to be as the saved device shows it.
     StateBytes save();
-    void restore(std::span<const uint8_t> bytes);
+    void restore(std::span<const uint8_t> bytes, const uint64_t* vram_visible = nullptr);
     // For tests, which let the engines work in turns.
     Engine& engine(unsigned e) { return *engines_[e]; }
     VramBalloon& vram_balloon() { return vram_balloon_; }
 
     // Faults on demand (faults.cc); by the host only. Throws FaultPlanError, and then nothing changes.
     void set_fault_plan(std::string_view text);
+    bool has_fault_plan() const;
     std::string faults_json() const;
     bool removed() const { return removed_.load(std::memory_order_relaxed); }
 

@@ -64,6 +64,11 @@ uint64_t Device::injected() const {
     return injected_before_ + (record_ ? record_->total() : 0);
 }
 
+bool Device::has_fault_plan() const {
+    std::lock_guard lock(plan_mu_);
+    return record_ != nullptr;
+}
+
 std::string Device::faults_json() const {
     std::lock_guard lock(plan_mu_);
     return record_ ? record_->json() : FaultRecord(FaultPlan(), clock_).json();

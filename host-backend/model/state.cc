@@ -206,7 +206,7 @@ Device::State Device::load(StateReader& in) const {
     return s;
 }
 
-void Device::restore(std::span<const uint8_t> bytes) {
+void Device::restore(std::span<const uint8_t> bytes, const uint64_t* vram_visible) {
     const PauseGuard paused(*this);
     uint64_t time_ns = 0;
     StateReader in(open_state(bytes, time_ns));
@@ -215,6 +215,9 @@ void Device::restore(std::span<const uint8_t> bytes) {
         if (record_) throw StateError("a fault plan is in force here: end it first");
     }
     State s = load(in);
+    if (vram_visible && s.vram_visible != *vram_visible)
+        throw StateError("device: 'vram-visible' is " + std::to_string(s.vram_visible) +
+                         ", and BAR2 has " + std::to_string(*vram_visible) + " bytes");
     s.time_ns = time_ns;
     commit(s);
 }

@@ -105,14 +105,16 @@ void vttm_model_resume(vttm_model *m);
  * VTTM_MODEL_STATE_MAX. Or 0, with a message in @err: while a fault plan is in force, or an effect of
  * one is late.
  *
- * restore: 0; or -1 with a message, and then nothing has changed. The bytes need not be trusted. No
+ * restore: 0; or -1 with a message, and then nothing has changed. The bytes need not be trusted. If
+ * BAR2 has *@vram_visible bytes, a device that shows another number is refused (NULL: any will do). No
  * callback comes of it but those of engines that go on when they are resumed; interrupts that
  * were raised are the embedder's to carry. What vttm_model_removed(), a fault plan and
  * vttm_model_stats_json() tell: the first two are refused, the counters go on from those saved.
  */
 #define VTTM_MODEL_STATE_MAX (1u << 20)
 size_t vttm_model_save(vttm_model *m, void *buf, size_t len, char *err, size_t errlen);
-int vttm_model_restore(vttm_model *m, const void *buf, size_t len, char *err, size_t errlen);
+int vttm_model_restore(vttm_model *m, const void *buf, size_t len, const uint64_t *vram_visible,
+		       char *err, size_t errlen);
 
 /*
  * Asks the guest to make do with the first @bytes of VRAM (VTTM_REG_VRAM_TARGET). 0, or -1 if that
@@ -136,6 +138,8 @@ int vttm_model_set_vram_visible(vttm_model *m, uint64_t bytes);
  * Not to be called by two threads at once.
  */
 int vttm_model_set_fault_plan(vttm_model *m, const char *plan, char *err, size_t errlen);
+/* Whether one is in force. A plan without a fault is none. */
+int vttm_model_has_fault_plan(vttm_model *m);
 /*
  * What the plan has done, as vttm_model_stats_json() does it:
  *   {"seed", "total", "rules": [{"kind", "events", "injected"}],

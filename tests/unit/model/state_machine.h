@@ -29,10 +29,10 @@ protected:
         return err;
     }
     // What is wrong with @bytes.
-    std::string restore(const StateBytes& bytes) {
+    std::string restore(const StateBytes& bytes, const uint64_t* vram_visible = nullptr) {
         char err[512] = "?";
-        const int ret =
-            vttm_model_restore(model_.get(), bytes.data(), bytes.size(), err, sizeof(err));
+        const int ret = vttm_model_restore(model_.get(), bytes.data(), bytes.size(), vram_visible,
+                                           err, sizeof(err));
         EXPECT_EQ(ret, *err ? -1 : 0) << err;
         return err;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots of a GPU at work: the machine goes back in time, VRAM included.
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "tests/unit/qtest/gpu.h"
@@ -22,7 +24,11 @@ protected:
             {{"options", {{"driver", "qcow2"}, {"file", "file0"}, {"size", kMiB}}}});
         vm->Qmp("blockdev-add", {{"driver", "qcow2"}, {"node-name", "disk0"}, {"file", "file0"}});
     }
-    void Job(const std::string& command, json arguments) {
+    void Job(const std::string& command, const json& arguments) {
+        ASSERT_EQ(JobError(command, arguments), "") << command;
+    }
+    /// What is wrong with it; "": nothing.
+    std::string JobError(const std::string& command, json arguments) {
         const std::string id = "job" + std::to_string(++jobs_);
         arguments["job-id"] = id;
         vm->Qmp(command, arguments);
@@ -30,13 +36,25 @@ protected:
         for (;;) {
             for (const json& job : vm->Qmp("query-jobs")) {
                 if (job["id"] != id || job["status"] != "concluded") continue;
-                ASSERT_FALSE(job.contains("error")) << command << ": " << job.dump();
+                const std::string error = job.value("error", "");
                 vm->Qmp("job-dismiss", {{"id", id}});
-                return;
+                return error;
             }
-            ASSERT_LT(std::chrono::steady_clock::now(), end) << command;
+            if (std::chrono::steady_clock::now() >= end) return "it does not end";
             std::this_thread::sleep_for(std::chrono::milliseconds(5));
         }
+    }
+    /// Flips bits of the snapshot that AddDisk()'s image has, @before bytes ahead of the model's.
+    void Tamper(unsigned before, uint8_t flip) {
+        std::fstream disk(vm->dir().File("disk"), std::ios::in | std::ios::out | std::ios::binary);
+        const std::vector<char> bytes{std::istreambuf_iterator<char>(disk), {}};
+        const std::string magic = "vttm-gpu";
+        const auto at = std::search(bytes.begin(), bytes.end(), magic.begin(), magic.end());
+        ASSERT_NE(at, bytes.end()) << "no GPU in the snapshot";
+        disk.clear();
+        disk.seekp(at - bytes.begin() - before);
+        disk.put(static_cast<char>(*(at - before) ^ flip));
+        ASSERT_TRUE(disk.flush().good());
     }
     json Tag() const { return {{"tag", "s"}, {"vmstate", "disk0"}, {"devices", {"disk0"}}}; }
 
@@ -74,6 +92,28 @@ TEST_F(Snapshot, BackAndAgain) {
     }
     EXPECT_EQ(vm->Quit(), 0);
     EXPECT_EQ(vm->process().Log(), "");
+}
+
+// Unlike a migration's, its load does not end QEMU, and whoever continues then must not end it either.
+TEST_F(Snapshot, RefusedAndContinued) {
+    Start();
+    AddDisk();
+    Job("snapshot-save", Tag());
+    Tamper(5, 0x80);  // an interrupt under way, of a vector that is not there
+    for (int i = 0; i < 2; i++) {
+        EXPECT_NE(JobError("snapshot-load", Tag()), "");
+        EXPECT_NE(vm->process().Log().find("has interrupts 0x80 under way: it has 4"),
+                  std::string::npos)
+            << vm->process().Log();
+        EXPECT_NE(vm->Qmp("query-status")["status"], "running");
+        vm->Qmp("cont");
+        EXPECT_EQ(vm->Qmp("query-status")["status"], "running");
+    }
+    Tamper(5, 0x80);
+    Job("snapshot-load", Tag());
+    vm->Qmp("cont");
+    EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, 64, 7)}), 0u);
+    EXPECT_EQ(vm->Quit(), 0);
 }
 
 }  // namespace
