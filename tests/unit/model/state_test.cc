@@ -5,47 +5,10 @@
 #include <xxhash.h>
 
 #include "protocol/vttm_fault.h"
-#include "tests/unit/model/state_machine.h"
+#include "tests/unit/model/state_fixture.h"
 
 namespace vttm::model::test {
 namespace {
-
-constexpr auto V = VTTM_SPACE_VRAM;
-constexpr auto S = VTTM_SPACE_SYSTEM;
-constexpr auto M = VTTM_SPACE_VM;
-constexpr uint64_t kVa = 0x10000000, kOther = 0x20000000, kListVa = 0x30000000;
-constexpr uint64_t kSem = 0x3000, kIb = 0x10000, kRecords = 0x80000;
-constexpr unsigned kPages = 8;
-
-class State : public StateMachine {
-protected:
-    // Maps @n pages at @va to RAM at @addr, but for those that faults shall ask for.
-    void map(uint64_t va, uint64_t addr, unsigned n, std::initializer_list<unsigned> holes = {}) {
-        for (unsigned i = 0; i < n; i++)
-            if (std::find(holes.begin(), holes.end(), i) == holes.end())
-                tables_.set(root_, va + i * kPage, sys_pte(addr + i * kPage));
-    }
-    // The packet under way stalls at @va: moves, maps the page, lets it go on.
-    void move_at_stall(unsigned e, uint64_t va, uint64_t pte) {
-        ASSERT_TRUE(wait_status(e, VTTM_ENG_STATUS_STALLED)) << std::hex << va;
-        ASSERT_EQ(rd64(VTTM_REG_FAULT_ADDR_LO), va);
-        migrate();
-        ASSERT_TRUE(eng(e, VTTM_ENG_STATUS) & VTTM_ENG_STATUS_STALLED);
-        clear_fault();
-        tables_.set(root_, va & ~(kPage - 1), pte);
-        answer(e, VTTM_ENG_ANSWER_RETRY);
-    }
-    void done(unsigned e, uint32_t status = 0) {
-        ASSERT_TRUE(wait_for([&] { return last_fence(e) == seq_; }));
-        EXPECT_EQ(fence_status(), status);
-    }
-    uint64_t word(uint64_t addr) {
-        return __atomic_load_n(reinterpret_cast<uint64_t*>(bus_.ram(addr)), __ATOMIC_ACQUIRE);
-    }
-    void set_word(uint64_t addr, uint64_t v) {
-        __atomic_store_n(reinterpret_cast<uint64_t*>(bus_.ram(addr)), v, __ATOMIC_RELEASE);
-    }
-};
 
 TEST_F(State, NewAndIdle) {
     migrate();
@@ -433,117 +396,6 @@ TEST_F(State, InvalidationsGoOnCounting) {
     migrate();
     EXPECT_EQ(rd(VTTM_REG_TLB_INV_DONE), 5u);
     invalidate(VTTM_TLB_INV_VM, kVm);
-}
-
-// --- Faults of the host --------------------------------------------------------------------------
-
-class StateOfFaults : public State {
-protected:
-    void plan(const char* text) {
-        char err[256];
-        ASSERT_EQ(vttm_model_set_fault_plan(model_.get(), text, err, sizeof(err)), 0) << err;
-    }
-};
-
-TEST_F(StateOfFaults, AHungEngineStaysSo) {
-    plan(R"({"faults": [{"kind": "engine-hang", "engine": "copy"}]})");
-    put_packet(0, fill_packet(V, 0, 4, 5));
-    ring(0);
-    ASSERT_TRUE(wait_for([&] { return stats().find("\"injected\":1") != std::string::npos; }));
-    EXPECT_NE(refusal().find("fault plan is in force"), std::string::npos) << refusal();
-    plan("");
-    migrate();
-    EXPECT_NE(stats().find("\"injected\":1"), std::string::npos);
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    EXPECT_FALSE(eng(0, VTTM_ENG_STATUS) & VTTM_ENG_STATUS_IDLE);
-    EXPECT_EQ(*bus_.vram(), 0);
-    EXPECT_EQ(run(1, stamp_packet(false, V, 0, 1, {1, 0, 1, 1})), 0u) << "the other one works";
-    reset_engine(0);
-    EXPECT_EQ(run(0, fill_packet(V, 0, 4, 5)), 0u);
-}
-
-TEST_F(StateOfFaults, WhatIsLateIsRefused) {
-    plan(R"({"faults": [{"kind": "fence-late", "engine": "copy", "packets": 1}]})");
-    kick(0);
-    ASSERT_TRUE(wait_idle(0));
-    plan("");
-    EXPECT_EQ(refusal(), "a fault that the host ordered is still to come to ring 0 of engine 0");
-    put_packet(0, fill_packet(V, 0, 4, 5));
-    ring(0);
-    ASSERT_TRUE(wait_for([&] { return last_fence(0) == seq_; }));
-    migrate();
-}
-
-TEST_F(StateOfFaults, ADeviceThatWasTakenAway) {
-    plan(R"({"faults": [{"kind": "surprise-removal"}]})");
-    EXPECT_NE(refusal(), "");
-    plan("");
-    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) setup_ring(e);
-    migrate();
-    EXPECT_EQ(run(0, fill_packet(V, 0, 4, 5)), 0u);
-}
-
-TEST_F(StateOfFaults, APlanOnTheOtherSide) {
-    const StateBytes bytes = save();
-    plan(R"({"faults": [{"kind": "irq-lost", "engine": "copy"}]})");
-    EXPECT_NE(restore(bytes).find("in force here"), std::string::npos);
-    plan("");
-    EXPECT_EQ(restore(bytes), "");
-}
-
-// A packet that the plan has held up, not begun.
-TEST_F(StateOfFaults, AHeldPacketBegins) {
-    plan(R"({"faults": [{"kind": "latency", "engine": "copy", "us": 3000000}]})");
-    put_packet(0, fill_packet(V, 0, 4, 5));
-    kick(0);
-    ASSERT_TRUE(wait_for([&] { return stats().find("\"injected\":1") != std::string::npos; }));
-    pause();
-    plan("");
-    EXPECT_EQ(*bus_.vram(), 0);
-    migrate();
-    done(0);
-    EXPECT_EQ(*bus_.vram(), 5);
-}
-
-// --- The other side ------------------------------------------------------------------------------
-
-// What a device did before is over when it is loaded.
-TEST_F(State, IntoADeviceAtWork) {
-    map(kVa, kFree, 1);
-    pause();
-    const StateBytes bytes = save();
-    const auto want = registers();
-    resume();
-    set_word(kSem, 0);
-    ASSERT_EQ(run(0, fill_packet(M, kVa, 4, 1)), 0u);
-    put(1, {0xdeadbeef});
-    ring(1);
-    ASSERT_TRUE(wait_status(1, VTTM_ENG_STATUS_HALTED));
-    put_packet(0, sem_wait(S, kSem, 1));
-    ring(0);
-    ASSERT_TRUE(wait_status(0, VTTM_ENG_STATUS_WAITING));
-    tables_.set(root_, kVa, sys_pte(kFree + kPage));
-    pause();
-    ASSERT_EQ(restore(bytes), "");
-    EXPECT_EQ(without_time(save()), without_time(bytes));
-    EXPECT_EQ(registers(), want);
-    resume();
-    tail_[0] = eng(0, VTTM_ENG_TAIL);
-    tail_[1] = eng(1, VTTM_ENG_TAIL);
-    EXPECT_EQ(run(0, fill_packet(M, kVa, 4, 2)), 0u);
-    EXPECT_EQ(uint32_t(word(kFree + kPage)), 2u) << "with empty TLBs";
-    EXPECT_EQ(run(1, stamp_packet(false, V, 0, 1, {1, 0, 1, 1})), 0u);
-}
-
-TEST_F(State, TheBufferMayBeTooShort) {
-    uint8_t byte = 0x55;
-    char err[8];
-    pause();
-    const size_t need = vttm_model_save(model_.get(), &byte, 1, err, sizeof(err));
-    EXPECT_EQ(byte, 0x55);
-    EXPECT_EQ(need, save().size());
-    EXPECT_LE(need, size_t{VTTM_MODEL_STATE_MAX});
-    resume();
 }
 
 }  // namespace
