@@ -45,7 +45,9 @@ struct FreeDeleter {
 using CText = std::unique_ptr<char, FreeDeleter>;
 
 DomainPtr own(virDomainPtr domain) {
-    return {domain, [](virDomainPtr d) { virDomainFree(d); }};
+    return {domain, [](virDomainPtr d) {
+                if (d != nullptr) virDomainFree(d);
+            }};
 }
 
 fs::path capability_store() { return cache_root() / "libvirt-capabilities"; }
@@ -261,20 +263,19 @@ Domain::~Domain() {
     virConnectDomainEventDeregisterAny(connection_.get(), io_error_);
 }
 
-// In a thread of its own, which is left alone if QEMU never answers: the call ends when QEMU is
-// killed.
-std::optional<Domain::Answer> Domain::ask(Call call, Millis limit, bool interruptible) const {
+// If QEMU never answers, the call ends when QEMU is killed.
+std::optional<Domain::Answer> Domain::in_thread(std::function<Answer()> work, Millis limit,
+                                                bool interruptible) {
     struct Wait {
         std::mutex mutex;
         std::condition_variable came;
         std::optional<Answer> answer;
     };
     auto wait = std::make_shared<Wait>();
-    if (virDomainRef(domain_.get()) < 0) return Answer{false, libvirt_error()};
     {
         const BlockSignals blocked;
-        std::thread([wait, call = std::move(call), domain = own(domain_.get())] {
-            Answer answer = call(domain.get());
+        std::thread([wait, work = std::move(work)] {
+            Answer answer = work();
             const std::lock_guard lock(wait->mutex);
             wait->answer = std::move(answer);
             wait->came.notify_all();
@@ -289,12 +290,23 @@ std::optional<Domain::Answer> Domain::ask(Call call, Millis limit, bool interrup
     return std::move(wait->answer);
 }
 
-std::string Domain::demand(const std::string& name, const std::string& failed, Call call,
-                           Millis limit) const {
-    auto answer = ask(std::move(call), limit, true);
-    if (!answer) throw MonitorSilent{name};
+std::optional<Domain::Answer> Domain::ask(Call call, Millis limit, bool interruptible) const {
+    if (virDomainRef(domain_.get()) < 0) return Answer{false, libvirt_error()};
+    return in_thread([call = std::move(call), domain = own(domain_.get())] {
+        return call(domain.get());
+    }, limit, interruptible);
+}
+
+std::string Domain::need(std::optional<Answer> answer, const std::string& name,
+                         const std::string& failed, Millis limit) {
+    if (!answer) throw MonitorSilent{name, limit};
     if (!answer->good) throw InfraError({failed + ": " + answer->text, {}, {}, {}});
     return std::move(answer->text);
+}
+
+std::string Domain::demand(const std::string& name, const std::string& failed, Call call,
+                           Millis limit) const {
+    return need(ask(std::move(call), limit, true), name, failed, limit);
 }
 
 Domain::Call Domain::monitor(std::string command, unsigned flags) {
@@ -359,24 +371,28 @@ void Domain::save(const fs::path& file, Millis limit) {
     };
     const auto deadline = std::chrono::steady_clock::now() + limit;
     while (!told()) {
-        if (std::chrono::steady_clock::now() >= deadline) throw MonitorSilent{"save"};
+        if (std::chrono::steady_clock::now() >= deadline) throw MonitorSilent{"save", limit};
         std::this_thread::sleep_for(Millis(10));
+        throw_if_interrupted();
     }
 }
 
-void Domain::restore(const fs::path& file) {
+void Domain::restore(const fs::path& file, Millis limit) {
     {
         const std::lock_guard lock(state_->mutex);
         state_->stopped.reset();
         state_->suspended = false;
     }
-    const BlockSignals blocked;
-    virDomainPtr raw = nullptr;
-    if (virDomainRestore(connection_.get(), file.c_str()) == 0)
-        raw = virDomainLookupByName(connection_.get(), state_->name.c_str());
-    if (raw == nullptr)
-        throw InfraError({"the saved guest does not start: " + libvirt_error(), {}, {}, {}});
-    domain_ = own(raw);
+    auto restored = std::make_shared<DomainPtr>();
+    need(in_thread(
+             [connection = connection_, file, name = state_->name, restored] {
+                 if (virDomainRestore(connection.get(), file.c_str()) == 0)
+                     *restored = own(virDomainLookupByName(connection.get(), name.c_str()));
+                 return *restored ? Answer{true, {}} : Answer{false, libvirt_error()};
+             },
+             limit, true),
+         "restore", "the saved guest does not start", limit);
+    domain_ = *restored;
 }
 
 bool Domain::destroy() {

@@ -73,6 +73,7 @@ struct DomainState {
 // QEMU's monitor, or the daemon, has not answered in time.
 struct MonitorSilent {
     std::string command;
+    std::chrono::milliseconds waited;
 };
 
 // A running domain and its events. Its calls wait for QEMU's monitor for at most their limit, then
@@ -95,9 +96,10 @@ public:
     std::optional<std::string> hmp_within(const std::string& command, Millis limit);
     void suspend(Millis limit);
     void resume(Millis limit);
-    // Saves all of it to @file, which ends its QEMU; and has it go on from there in a new one.
+    // Saves all of it to @file, which ends its QEMU; and has it go on from there in a new one. Where
+    // the wait for that one ends early, it is there all the same, and the caller's to kill.
     void save(const std::filesystem::path& file, Millis limit);
-    void restore(const std::filesystem::path& file);
+    void restore(const std::filesystem::path& file, Millis limit);
     // False if libvirt could not (it may be gone already).
     bool destroy();
 
@@ -109,7 +111,13 @@ private:
     };
     using Call = std::function<Answer(virDomainPtr)>;
     static Call monitor(std::string command, unsigned flags);
+    // Runs @work in a thread of its own, which is left alone if the wait ends before it does.
+    static std::optional<Answer> in_thread(std::function<Answer()> work, Millis limit,
+                                           bool interruptible);
     std::optional<Answer> ask(Call call, Millis limit, bool interruptible) const;
+    // The text of a good answer.
+    static std::string need(std::optional<Answer> answer, const std::string& name,
+                            const std::string& failed, Millis limit);
     std::string demand(const std::string& name, const std::string& failed, Call call,
                        Millis limit) const;
 

@@ -52,6 +52,8 @@ MachineConfig with_defaults(MachineConfig config) {
     if (config.boot_timeout.count() == 0)
         config.boot_timeout = variant.scaled(std::chrono::seconds(config.accel == "kvm" ? 60 : 120));
     if (config.liveness.count() == 0) config.liveness = variant.scaled(std::chrono::seconds(30));
+    if (config.migration_limit.count() == 0)
+        config.migration_limit = variant.scaled(kMigrationLimit);
     return config;
 }
 
@@ -250,23 +252,35 @@ void Machine::Impl::boot() {
 void Machine::Impl::migrate() {
     const fs::path file = workspace.disk_dir() / "machine.saved";
     check();
+    // libvirt's call on a new QEMU that hangs holds the domain until that QEMU is gone.
+    const auto kill_if_new = [this] {
+        if (pid == 0) kill_processes(emulator, "guest=" + name + ",", std::chrono::seconds(5));
+    };
     try {
-        domain().save(file, kMigrationLimit);
+        domain().save(file, config.migration_limit);
         ram.reset();
         vram.reset();
         pid = 0;
         // The file behind VRAM has no name any more; the next QEMU wants one, and fills it.
         if (config.device) workspace.make_file(workspace.vram_file(), config.vram_mib * kMiB);
-        domain().restore(file);
+        domain().restore(file, config.migration_limit);
         fs::remove(file);
         map_memory();
         connect_agent();
     } catch (const MonitorSilent& silent) {
+        kill_if_new();
         raise_monitor_silent(silent);
+    } catch (const Interrupted&) {
+        kill_if_new();
+        throw;
     } catch (const InfraError& e) {
         Problem problem = e.problem();
         problem.excerpt = qemu_log_tail();
         throw InfraError(keep_evidence(std::move(problem)));
+    } catch (const Error&) {
+        throw;
+    } catch (const std::exception& e) {
+        throw InfraError(keep_evidence({e.what(), {}, {}, qemu_log_tail()}));
     }
     if (!agent->wait_ready(config.boot_timeout))
         throw GuestHang(describe_hang("the guest says nothing after its migration"));

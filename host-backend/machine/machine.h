@@ -52,6 +52,8 @@ struct MachineConfig {
     std::chrono::milliseconds boot_timeout{0};  // 0: 120 s (kvm: 60 s), times the variant's patience
     // Silence of the agent that counts as a hang; 0: 30 s, times the variant's patience.
     std::chrono::milliseconds liveness{0};
+    // How long each half of a migration may take; 0: 5 min, times the variant's patience.
+    std::chrono::milliseconds migration_limit{0};
 };
 
 // The kernel command line that the machine boots with (base list + the variant's words + extra).

@@ -246,7 +246,7 @@ void Machine::Impl::raise_monitor_silent(const MonitorSilent& silent) {
     qemu_hangs_ = true;
     hang_ = keep_evidence(
         {fmt::format("QEMU hangs: its monitor has not answered '{}' for {} s", silent.command,
-                     std::chrono::duration<double>(config.liveness).count()),
+                     std::chrono::duration<double>(silent.waited).count()),
          {},
          "is the host overloaded, or the process stopped? a very slow host needs a "
          "higher liveness limit",

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <iostream>
 #include <thread>
@@ -300,6 +301,69 @@ TEST_F(VmTest, SignalInterruptsACall) {
     EXPECT_EQ(e.exit_code(), 130);
     m.stop();
     EXPECT_EQ(traces.found(), "");
+}
+
+// The machines of this test.
+std::vector<pid_t> our_qemus(const fs::path& qemu) {
+    return find_processes(qemu, "guest=vttm-" + std::to_string(::getpid()) + "-");
+}
+
+fs::path binary_of(const Machine& m) {
+    return fs::read_symlink("/proc/" + std::to_string(m.qemu_pid()) + "/exe");
+}
+
+// Stops the QEMU that a migration starts, as soon as it is there.
+std::thread stop_the_next_qemu(const fs::path& qemu, pid_t old) {
+    return std::thread([qemu, old] {
+        for (const auto end = std::chrono::steady_clock::now() + 120s;
+             std::chrono::steady_clock::now() < end; std::this_thread::sleep_for(2ms))
+            for (const pid_t pid : our_qemus(qemu))
+                if (pid != old) {
+                    ::kill(pid, SIGSTOP);
+                    return;
+                }
+    });
+}
+
+TEST_F(VmTest, RestoredQemuThatHangsIsAHang) {
+    config.migration_limit = 40s;
+    Machine m(config);
+    m.start();
+    const Traces traces(m);
+    const fs::path qemu = binary_of(m);
+    ASSERT_EQ(our_qemus(qemu).size(), 1u);
+    std::thread stopper = stop_the_next_qemu(qemu, m.qemu_pid());
+    const auto e = expect_error<GuestHang>([&] { m.migrate(); });
+    stopper.join();
+    EXPECT_EQ(e.exit_code(), 4);
+    EXPECT_NE(std::string(e.what()).find("'restore' for 40 s"), std::string::npos) << e.what();
+    m.stop();
+    EXPECT_EQ(traces.found(), "");
+    EXPECT_TRUE(our_qemus(qemu).empty());
+}
+
+TEST_F(VmTest, SignalInterruptsARestore) {
+    const InterruptGuard guard;
+    Machine m(config);
+    m.start();
+    const Traces traces(m);
+    const fs::path qemu = binary_of(m);
+    ASSERT_EQ(our_qemus(qemu).size(), 1u);
+    std::thread stopper = stop_the_next_qemu(qemu, m.qemu_pid());
+    std::atomic<std::chrono::steady_clock::time_point> sent{};
+    std::thread later([&] {
+        stopper.join();
+        std::this_thread::sleep_for(1s);
+        sent = std::chrono::steady_clock::now();
+        ::kill(::getpid(), SIGTERM);
+    });
+    const auto e = expect_error<Interrupted>([&] { m.migrate(); });
+    later.join();
+    EXPECT_EQ(e.exit_code(), 130);
+    EXPECT_LT(std::chrono::steady_clock::now() - sent.load(), 15s);
+    m.stop();
+    EXPECT_EQ(traces.found(), "");
+    EXPECT_TRUE(our_qemus(qemu).empty());
 }
 
 TEST_F(VmTest, SlowOperationIsATimeoutAndTheClientLivesOn) {
