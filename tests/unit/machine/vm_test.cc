@@ -325,6 +325,19 @@ std::thread stop_the_next_qemu(const fs::path& qemu, pid_t old) {
     });
 }
 
+TEST_F(VmTest, AMigratedMachineGoesOn) {
+    Machine m(config);
+    m.start();
+    const int before = m.qemu_pid();
+    m.migrate();
+    EXPECT_NE(m.qemu_pid(), before);
+    EXPECT_FALSE(process_alive(before));
+    EXPECT_NO_THROW(m.agent().call("hello", nullptr, 20s));
+    const Traces traces(m);
+    m.stop(10s);
+    EXPECT_EQ(traces.found(), "");
+}
+
 TEST_F(VmTest, RestoredQemuThatHangsIsAHang) {
     config.migration_limit = 40s;
     Machine m(config);
