@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "host-backend/model/state.h"
 #include "protocol/vttm_fault.h"
@@ -231,7 +232,8 @@ uint64_t Arena::registers() const {
     return hash;
 }
 
-// Whatever state the input has led to: it can be saved and loaded, and is the same then.
+// Whatever state the input has led to: it can be saved and loaded, and is the same then. The device is paused, as each
+// look at our clock is a tick, and no engine may take one meanwhile.
 std::string Arena::move() {
     const auto same = [](const model::StateBytes& a, const model::StateBytes& b) {
         return a.size() == b.size() && std::equal(a.begin(), a.end() - model::kStateChecksum, b.begin());
@@ -240,6 +242,13 @@ std::string Arena::move() {
         const uint64_t now = device_time;
         const model::StateBytes bytes = device_.save();
         device_time = now;
+        device_.restore(bytes);
+        device_time = now;
+        // A load may take ticks, to check packets under way, and the clock is behind by these then. With as many taken back
+        // it goes on where it was, as it has to for the next input.
+        uint64_t time = 0;
+        std::memcpy(&time, device_.save().data() + model::kStateTime, sizeof(time));
+        device_time = time;
         device_.restore(bytes);
         device_time = now;
         if (!same(device_.save(), bytes)) return "a loaded device is not the one that was saved";
@@ -252,7 +261,9 @@ std::string Arena::move() {
 std::string Arena::end(bool thorough) {
     hook_ = nullptr;
     while (paused_) resume();
+    device_.pause();
     const std::string moved = move();
+    device_.resume();
     set_vram_target(kVram);  // the host's: a reset leaves it
     reset();
     digest_ = mix(seen_, bus_.events());
