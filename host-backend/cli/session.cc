@@ -143,8 +143,7 @@ oracle::WitnessReport Session::verify(By by, const std::function<void(std::uint6
     }
     if (by == By::kCpu) return report;
     // The log must be whole, or the device's findings are not.
-    auto lost = machine_.qmp("qom-get", {{"path", "/machine/peripheral/vttm0"},
-                                         {"property", "witness-lost"}});
+    auto lost = machine_.device_property("witness-lost");
     if (lost != 0)
         throw machine::InfraError({.what = fmt::format("the device could not write {} records of its "
                                                        "witness log", lost.dump()),

@@ -30,6 +30,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::chrono::minutes kMigrationLimit{5};
 constexpr std::uint64_t kKeptWitness = 256 * kMiB;  // a larger witness log is not saved
+constexpr const char* kDevicePath = "/machine/peripheral/vttm0";
 
 // Unique on this host, also among machines of other processes and users: the reaper finds QEMU by
 // it.
@@ -384,8 +385,16 @@ fs::path Machine::qemu_log() const { return impl_->qemu_log(); }
 int Machine::qemu_pid() const { return impl_->pid; }
 fs::path Machine::save_logs() { return impl_->save_logs(); }
 
+json Machine::device_property(const char* name) {
+    return qmp("qom-get", {{"path", kDevicePath}, {"property", name}});
+}
+
+void Machine::set_device_property(const char* name, json value) {
+    qmp("qom-set", {{"path", kDevicePath}, {"property", name}, {"value", std::move(value)}});
+}
+
 json Machine::stats() {
-    json value = qmp("qom-get", {{"path", "/machine/peripheral/vttm0"}, {"property", "stats"}});
+    json value = device_property("stats");
     if (!value.is_string()) return value;
     json parsed = json::parse(value.get<std::string>(), nullptr, false);
     return parsed.is_discarded() ? value : parsed;

@@ -102,6 +102,9 @@ public:
 
     // The device's counters (QOM property `stats` of vttm0), as JSON.
     nlohmann::json stats();
+    // A property of the device, by qom-get and qom-set; throws as qmp() does.
+    nlohmann::json device_property(const char* name);
+    void set_device_property(const char* name, nlohmann::json value);
     // Raw monitor commands. qmp() returns the "return" member; throws InfraError with QEMU's words,
     // GuestHang if QEMU does not answer for the liveness limit (pause() and resume() likewise).
     nlohmann::json qmp(const std::string& command, nlohmann::json arguments = nullptr);

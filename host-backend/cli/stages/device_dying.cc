@@ -24,8 +24,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr const char* kSuite = "device_dying";
-constexpr const char* kDevice = "/machine/peripheral/vttm0";
-constexpr std::uint64_t kSmallVramMib = 4;  // less than the buffers have there
 constexpr const char* kDriver = "/sys/bus/pci/drivers/vttm";
 
 class DyingDevice {
@@ -262,12 +260,12 @@ private:
         const std::string pci = pci_name();
 
         orders_.give(rule);
-        ask_vram(kSmallVramMib);  // the copy engine has something to do, too
+        ask_vram(session_.machine(), kSmallVramMib);  // the copy engine has something to do, too
         why += must_fail(ENODEV, [&] { session_.verify(By::kDevice); });
         why += told_lost(log_before);
         for (By by : {By::kDevice, By::kCpu})
             why += must_fail(ENODEV, [&] { session_.verify(by); });
-        ask_vram(config_.vram_mib);
+        ask_vram(session_.machine(), config_.vram_mib);
         session_.free_all();
         why += leave == "unbind"
                    ? shell(fmt::format("echo {} >{}/unbind", pci, kDriver))
@@ -287,14 +285,8 @@ private:
         return run.output.substr(0, run.output.find_first_of(" \n"));
     }
 
-    void ask_vram(std::uint64_t mib) {
-        session_.machine().qmp(
-            "qom-set", {{"path", kDevice}, {"property", "vram-target"}, {"value", mib << 20}});
-    }
     std::uint64_t vram_limit() {
-        return session_.machine()
-            .qmp("qom-get", {{"path", kDevice}, {"property", "vram-limit"}})
-            .get<std::uint64_t>();
+        return session_.machine().device_property("vram-limit").get<std::uint64_t>();
     }
 
     // The kernel's log, once the driver has given the device up.

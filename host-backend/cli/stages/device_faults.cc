@@ -128,13 +128,7 @@ private:
 }  // namespace
 
 void run_device_faults(const StageContext& context, report::TestResults& into) {
-    SwapCycleConfig config;
-    config.name = "device-faults";
-    config.seed = 4712;
-    config.ram_mib = 512;
-    config.vram_mib = 64;
-    config.vram_buffers_mib = 16;
-    config.gtt_buffers_mib = 48;
+    SwapCycleConfig config = small_guest("device-faults", 4712);
     const machine::MachineConfig mc = stage_machine(context, config);
     machine::Machine machine(mc);
     context.progress.phase("test device faults: boot");

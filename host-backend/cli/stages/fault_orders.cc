@@ -5,25 +5,31 @@
 
 #include <nlohmann/json.hpp>
 
-#include "host-backend/cli/swap_cycle.h"
-
 namespace vttm::cli {
-namespace {
 
 using nlohmann::json;
 
-constexpr const char* kDevice = "/machine/peripheral/vttm0";
+SwapCycleConfig small_guest(const char* name, std::uint64_t seed) {
+    SwapCycleConfig config;
+    config.name = name;
+    config.seed = seed;
+    config.ram_mib = 512;
+    config.vram_mib = 64;
+    config.vram_buffers_mib = 16;
+    config.gtt_buffers_mib = 48;
+    return config;
+}
 
-}  // namespace
+void ask_vram(machine::Machine& machine, std::uint64_t mib) {
+    machine.set_device_property("vram-target", mib << 20);
+}
 
 void FaultOrders::give(const std::string& rules) {
-    machine_.qmp("qom-set", {{"path", kDevice},
-                             {"property", "fault-plan"},
-                             {"value", rules.empty() ? "" : R"({"faults": [)" + rules + "]}"}});
+    machine_.set_device_property("fault-plan", rules.empty() ? "" : R"({"faults": [)" + rules + "]}");
 }
 
 std::string FaultOrders::end() {
-    const json got = machine_.qmp("qom-get", {{"path", kDevice}, {"property", "faults"}});
+    const json got = machine_.device_property("faults");
     give("");
     const json record = json::parse(got.get<std::string>());
     for (const json& rule : record.at("rules"))

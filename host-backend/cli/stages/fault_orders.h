@@ -1,17 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the cases of stage `faults` share: a plan of faults for the device, and what witnesses
-// found.
+// What the cases of stages `faults` and `plug` share: their guest, a plan of faults for the device,
+// and what witnesses found.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "host-backend/cli/session.h"
+#include "host-backend/cli/swap_cycle.h"
 #include "host-backend/machine/machine.h"
 #include "host-backend/oracle/verdict.h"
 
 namespace vttm::cli {
+
+// A small guest with buffers in VRAM and GTT.
+SwapCycleConfig small_guest(const char* name, std::uint64_t seed);
+
+// So much VRAM that its buffers there do not fit.
+inline constexpr std::uint64_t kSmallVramMib = 4;
+
+// How much VRAM the host leaves to the guest from now on; returns before the guest has obeyed.
+void ask_vram(machine::Machine& machine, std::uint64_t mib);
 
 // The device's property `fault-plan` (docs/faults.md).
 class FaultOrders {

@@ -25,7 +25,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr const char* kSuite = "hot_unplug";
-constexpr std::uint64_t kSmallVramMib = 4;  // less than the buffers have there
 constexpr const char* kWork =
     "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=HostUnplugTest.*; echo exit $?' "
     ">/tmp/unplug.log 2>&1 </dev/null &";
@@ -44,7 +43,7 @@ public:
         plugged_again();
         with_buffers("with_buffers", [] {});
         with_buffers("with_an_inflated_balloon", [this] { balloon().step(); });
-        with_buffers("while_the_balloon_inflates", [this] { ask_vram(kSmallVramMib); });
+        with_buffers("while_the_balloon_inflates", [this] { ask_vram(machine_, kSmallVramMib); });
         start("nothing_is_left_behind");
         check(uneven(*session_, before, context_.variant.scaled(seconds(20))));
     }
@@ -150,7 +149,7 @@ private:
         }
         why += plug();
         balloon_.reset();
-        ask_vram(config_.vram_mib);
+        ask_vram(machine_, config_.vram_mib);
         check(why + work());
     }
     std::string must_be_gone(By by) {
@@ -173,11 +172,6 @@ private:
                 .target_mib = kSmallVramMib,
                 .limit = {.each = seconds(60), .until = session_->deadline()}});
     }
-    void ask_vram(std::uint64_t mib) {
-        machine_.qmp("qom-set", {{"path", "/machine/peripheral/vttm0"},
-                                 {"property", "vram-target"},
-                                 {"value", mib << 20}});
-    }
 
     const StageContext& context_;
     const SwapCycleConfig& config_;
@@ -192,13 +186,7 @@ private:
 }  // namespace
 
 void run_hot_unplug(const StageContext& context, report::TestResults& into) {
-    SwapCycleConfig config;
-    config.name = "hot-unplug";
-    config.seed = 4713;
-    config.ram_mib = 512;
-    config.vram_mib = 64;
-    config.vram_buffers_mib = 16;
-    config.gtt_buffers_mib = 48;
+    SwapCycleConfig config = small_guest("hot-unplug", 4713);
     machine::MachineConfig mc = stage_machine(context, config);
     mc.root_port = true;
     machine::Machine machine(mc);
