@@ -75,7 +75,8 @@ bool Cursor::fill_run_virtual() {
 
     run_left_ = 0;
     while (have < chunk_left_) {
-        const Translation t = ahead_ ? *ahead_ : mmu_.translate(walker_, vm_, page, write_);
+        const Translation t =
+            ahead_ ? *ahead_ : mmu_.translate(walker_, vm_, page, write_, stale_.faults());
         ahead_.reset();
         if (have && (t.reason != VTTM_FAULT_NONE || t.space != run_space_ ||
                      t.phys != run_phys_ + have)) {
@@ -89,6 +90,7 @@ bool Cursor::fill_run_virtual() {
                               (used + VTTM_PAGE_SIZE - 1) >> VTTM_PAGE_SHIFT);
         }
         if (t.reason != VTTM_FAULT_NONE) {
+            if (t.reason == VTTM_FAULT_POISON) stale_.faults()->poison_met(t.poisoned);
             fault_ = fault_here(t.reason);
             return false;
         }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "host-backend/model/copy_job.h"
+#include "host-backend/model/read_spoiler.h"
 #include "host-backend/model/write_spoiler.h"
 
 namespace vttm::model {
@@ -133,7 +134,10 @@ private:
             const uint64_t len = std::min(from->len, to->len);
             // Two virtual ranges may lead to the same page: then the bytes are the driver's
             // problem, but the copy itself must stay defined.
-            std::memmove(begin_write(*to, len), from->ptr, len);
+            const uint8_t* data = ctx_.read_spoiler
+                                      ? ctx_.read_spoiler->seen(*from, len, job_.total())
+                                      : from->ptr;
+            std::memmove(begin_write(*to, len), data, len);
             end_write(*to, len);
             src_.advance(len);
             dst_.advance(len);

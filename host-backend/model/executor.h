@@ -45,6 +45,7 @@ private:
     std::atomic<uint64_t> ahead_{0};
 };
 
+class ReadSpoiler;
 class WriteSpoiler;
 
 // What an executor may use of its engine.
@@ -57,7 +58,9 @@ struct ExecContext {
     StaleSink& stale;
     unsigned engine = 0;  // index
     uint32_t vm = kNoVm;  // current VM
-    WriteSpoiler* spoiler = nullptr;  // of what the packet under way writes; mostly none
+    // Of what the packet under way writes and reads; mostly none.
+    WriteSpoiler* spoiler = nullptr;
+    ReadSpoiler* read_spoiler = nullptr;
 };
 
 // What the packet under way says of an address, for witness records.

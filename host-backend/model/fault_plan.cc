@@ -24,6 +24,7 @@ constexpr size_t kMaxRules = 256;
 constexpr uint64_t kMaxUs = 60'000'000;  // a minute: a delay, not a hang
 constexpr uint64_t kMaxBytes = VTTM_PAGE_SIZE;
 constexpr uint64_t kMaxPackets = 1'000'000;
+constexpr uint64_t kMaxChunks = 1'000'000;
 constexpr uint64_t kMaxResetsAtOnce = 1000;
 constexpr uint64_t kAny = std::numeric_limits<uint64_t>::max();
 
@@ -129,13 +130,15 @@ void parse_events(Members& in, FaultRule& rule) {
                          : in.number("count", endless ? 0 : 1, 0, kAny);
 }
 
-// Which bytes of those that a packet writes.
+// Which bytes of those that a packet writes, or reads.
 void parse_bytes(Members& in, FaultRule& rule) {
     rule.byte = in.optional("byte", kAny);
     if (rule.kind != FaultKind::bit_flip) {
         rule.bytes = in.number("bytes", 64, 1, kMaxBytes);
         return;
     }
+    static constexpr std::array<const char*, 2> kAccesses{"write", "read"};
+    if (in.has("access") && in.one_of("access", kAccesses)) rule.target = kTargetRead;
     rule.bytes = 1;
     if (const auto bit = in.optional("bit", 7)) rule.bit = static_cast<unsigned>(*bit);
 }
@@ -197,6 +200,10 @@ FaultRule parse_rule(const json& object, const std::string& where, uint64_t vram
         case FaultKind::dma_error:
             parse_events(in, rule);
             parse_target(in, rule);
+            break;
+        case FaultKind::engine_hang:
+            parse_events(in, rule);
+            rule.chunks = in.number("chunks", 0, 0, kMaxChunks);
             break;
         case FaultKind::bit_flip:
         case FaultKind::write_dropped:

@@ -43,6 +43,7 @@ enum FaultTarget : uint8_t {
     kTargetData,       // dma_error: what a packet reads or writes
     kTargetRing,       // dma_error: the fetch of a packet
     kTargetFence,      // dma_error: the write of a FENCE
+    kTargetRead,       // bit_flip: what a packet reads; else what it writes
 };
 
 struct FaultRule {
@@ -55,10 +56,11 @@ struct FaultRule {
     FaultTarget target = kTargetNone;
     std::chrono::microseconds us{0};
     uint64_t packets = 0;          // by how many packets an effect is overtaken
-    std::optional<uint64_t> byte;  // of the bytes that the packet writes; none: drawn
+    std::optional<uint64_t> byte;  // of the bytes that the packet writes or reads; none: drawn
     uint64_t bytes = 0;
     std::optional<unsigned> bit;  // none: drawn
     uint64_t bytes_per_second = 0;
+    uint64_t chunks = 0;  // engine_hang: so many are done first
     uint64_t offset = 0;  // of VRAM
     uint64_t pages = 0;
 };

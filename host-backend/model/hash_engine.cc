@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "host-backend/model/executor.h"
+#include "host-backend/model/read_spoiler.h"
 
 namespace vttm::model {
 
@@ -59,7 +60,10 @@ public:
         in_.begin_chunk(chunk);
         while (result.bytes < chunk && !result.fault) {
             if (const auto piece = in_.piece()) {
-                XXH64_update(&state_, piece->ptr, piece->len);
+                const uint8_t* data = ctx_.read_spoiler
+                                          ? ctx_.read_spoiler->seen(*piece, piece->len, len_)
+                                          : piece->ptr;
+                XXH64_update(&state_, data, piece->len);
                 result.bytes += piece->len;
                 in_.advance(piece->len);
             } else {

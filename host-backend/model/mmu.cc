@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "host-backend/model/fault_lane.h"
 #include "protocol/vttm_packets.h"
 
 namespace vttm::model {
@@ -42,10 +43,28 @@ Mmu::Mmu(const Bus& bus, size_t tlb_entries)
       tlb_(tlb_entries, kLeafShifts),
       walks_(std::max(tlb_entries / kPagesPerWalk, kMinWalks), kWalkShifts) {}
 
+// What becomes of @walk, which has read tables from @level down, if one of them is poisoned: it has
+// come as far as to that one.
+void Mmu::meet_poison(const FaultLane& faults, uint64_t va, unsigned level, WalkResult& walk,
+                      Translation& t) {
+    for (;; level--) {
+        const uint64_t table = walk.tables[level];
+        if (!table) return;
+        const uint64_t at = (table & VTTM_PTE_ADDR) + VTTM_PT_INDEX(va, level) * sizeof(uint64_t);
+        if (!(table & VTTM_PTE_SYSTEM) && faults.first_poisoned(at, sizeof(uint64_t))) {
+            std::fill_n(walk.tables.begin(), level, 0);
+            walk.reason = VTTM_FAULT_POISON;
+            t.poisoned = at;
+            return;
+        }
+        if (!level) return;
+    }
+}
+
 // A walk after a TLB miss: from the lowest table that the page-walk cache knows. @now is the walk
 // from the root.
 WalkResult Mmu::walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
-                                Translation& t) {
+                                const FaultLane* faults, Translation& t) {
     const uint64_t vpn = va >> VTTM_PAGE_SHIFT;
     const Tlb::Hit hit = walks_.lookup(vm, vpn);
     const unsigned levels = hit.pte ? hit.size : Tlb::kSizes;  // below that nothing is cached
@@ -57,6 +76,8 @@ WalkResult Mmu::walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const 
         place(t, hit.pte);
         walk = walker.walk_from(hit.size, hit.pte, va);
     }
+    if (faults) [[unlikely]]
+        meet_poison(*faults, va, levels, walk, t);
     for (unsigned level = 0; level < levels; level++)
         if (walk.tables[level]) walks_.insert(vm, vpn, level, walk.tables[level]);
     return walk;
@@ -64,7 +85,7 @@ WalkResult Mmu::walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const 
 
 // The leaf that the device goes by; none, and @t.reason, if there is none.
 Tlb::Hit Mmu::look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
-                      Translation& t) {
+                      const FaultLane* faults, Translation& t) {
     const uint64_t vpn = va >> VTTM_PAGE_SHIFT;
     if (const Tlb::Hit hit = tlb_.lookup(vm, vpn); hit.pte) {
         ++hits_;
@@ -73,7 +94,7 @@ Tlb::Hit Mmu::look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult
         return hit;
     }
     ++misses_;
-    const WalkResult walk = walk_from_cache(walker, vm, va, now, t);
+    const WalkResult walk = walk_from_cache(walker, vm, va, now, faults, t);
     t.reason = walk.reason;
     if (t.reason) return {};
     const Tlb::Hit leaf{leaf_pte(walk), size_of(walk.shift)};
@@ -83,14 +104,15 @@ Tlb::Hit Mmu::look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult
     return leaf;
 }
 
-Translation Mmu::translate(Walker& walker, uint32_t vm, uint64_t va, bool write) {
+Translation Mmu::translate(Walker& walker, uint32_t vm, uint64_t va, bool write,
+                           const FaultLane* faults) {
     Translation t;
 
     // An engine without a VM has no cached leaves either.
     if (vm >= VTTM_MAX_VMS) return {VTTM_FAULT_NO_VM};
 
     const WalkResult now = walker.walk(vm, va);
-    const Tlb::Hit leaf = look_up(walker, vm, va, now, t);
+    const Tlb::Hit leaf = look_up(walker, vm, va, now, faults, t);
     if (t.reason) return t;
 
     const uint64_t size = 1ull << shift_of(leaf.size);

@@ -12,12 +12,15 @@
 
 namespace vttm::model {
 
+class FaultLane;
+
 struct Translation {
     vttm_fault_reason reason = VTTM_FAULT_NONE;
     bool stale = false;   // what a cache held was used, and the tables say something else
     uint32_t space = 0;   // VTTM_SPACE_VRAM or VTTM_SPACE_SYSTEM
     uint64_t phys = 0;    // of the page
     uint64_t bytes = 0;   // from the page's start to the end of its leaf
+    uint64_t poisoned = 0;  // VRAM offset of the table's entry that could not be read, if that is it
 };
 
 struct TlbInvalidation {
@@ -46,7 +49,10 @@ public:
 
     // Translates the page of @va (below 2^48). What the caches hold is used as it is, right or not:
     // the tables are walked through @walker from the root only to tell whether it was stale.
-    Translation translate(Walker& walker, uint32_t vm, uint64_t va, bool write);
+    // @faults: what the host has spoiled, if anything: it matters only to what the device really
+    // reads, so to no TLB hit, and from where the page-walk cache leads to. Is only asked.
+    Translation translate(Walker& walker, uint32_t vm, uint64_t va, bool write,
+                          const FaultLane* faults = nullptr);
     void invalidate(const TlbInvalidation& inv);
 
     Counters counters() const;
@@ -69,9 +75,11 @@ private:
     };
 
     Tlb::Hit look_up(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
-                     Translation& t);
+                     const FaultLane* faults, Translation& t);
     WalkResult walk_from_cache(Walker& walker, uint32_t vm, uint64_t va, const WalkResult& now,
-                               Translation& t);
+                               const FaultLane* faults, Translation& t);
+    static void meet_poison(const FaultLane& faults, uint64_t va, unsigned level, WalkResult& walk,
+                            Translation& t);
 
     const Bus& bus_;
     Tlb tlb_;

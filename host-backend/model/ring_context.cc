@@ -187,7 +187,7 @@ void RingContext::dispatch() {
 void RingContext::execute(Executor& exec) {
     wait_ = false;  // what a reset ended may have waited
     if (faults_) [[unlikely]]
-        strike_writes();
+        strike_data();
     if (Fault fault = exec.begin(packet_))
         fail_packet(fault);
     else
@@ -199,7 +199,7 @@ void RingContext::run_packet() {
     const Executor::Step s = exec_->step();
     core_.bytes.fetch_add(s.bytes, std::memory_order_relaxed);
     if (faults_) [[unlikely]]
-        throttle(s.bytes);
+        after_step(s);
     if (s.fault && is_retryable(s.fault)) {
         stall(s.fault);
     } else if (s.fault) {

@@ -15,6 +15,7 @@
 #include "host-backend/model/fault_ring.h"
 #include "host-backend/model/indirect.h"
 #include "host-backend/model/irq.h"
+#include "host-backend/model/read_spoiler.h"
 #include "host-backend/model/ring.h"
 #include "host-backend/model/write_spoiler.h"
 
@@ -174,7 +175,10 @@ private:
     bool strike_device();
     void strike_early_fence(const RingState& ring);
     bool strike_fence(const LateFence& fence);
-    void strike_writes();
+    void strike_data();
+    void after_step(const Executor::Step& s);
+    void hang_engine(const Strike& strike);
+    void end_strikes();
     void throttle(uint64_t bytes);
     void hold(std::chrono::microseconds us) { hold_ += us; }
     void packet_over();
@@ -226,7 +230,11 @@ private:
     std::chrono::nanoseconds slow_{0};        // ... of the whole engine
     bool job_seen_ = false;                   // its FENCE was looked for
     std::optional<uint32_t> early_fence_;     // where the FENCE lies that was told before its time
-    std::optional<WriteSpoiler> spoiler_;     // of the packet under way
+    // Of the packet under way:
+    std::optional<WriteSpoiler> spoiler_;
+    std::optional<ReadSpoiler> read_spoiler_;
+    std::optional<Strike> hang_;  // still to come
+    uint64_t hang_in_ = 0;        // ... after so many chunks
 
     // Written by the worker, read by anyone.
     std::atomic<uint64_t> last_fence_{0};

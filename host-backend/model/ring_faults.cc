@@ -25,20 +25,27 @@ bool does_work(uint32_t op) {
 }  // namespace
 
 // A fault that is under way keeps on: a late fence comes, a hang lasts. But what the packet under
-// way writes is not spoiled any more.
+// way writes and reads is not spoiled any more.
 void RingContext::set_faults(std::unique_ptr<FaultLane> lane) {
-    ctx_.spoiler = nullptr;
-    spoiler_.reset();
+    end_strikes();
     job_seen_ = false;
     early_fence_.reset();  // told, and told again when its turn comes
     lane_ = std::move(lane);
     faults_ = lane_.get();
 }
 
+// What was still to come to the packet under way does not.
+void RingContext::end_strikes() {
+    ctx_.spoiler = nullptr;
+    ctx_.read_spoiler = nullptr;
+    spoiler_.reset();
+    read_spoiler_.reset();
+    hang_.reset();
+}
+
 // For a reset of the ring: what was under way is lost, late effects too.
 void RingContext::forget_faults() {
-    ctx_.spoiler = nullptr;
-    spoiler_.reset();
+    end_strikes();
     fetched_ = landing_ = job_seen_ = false;
     late_.clear();
     early_fence_.reset();
@@ -79,16 +86,21 @@ bool RingContext::strike_device() {
         faults_->injected(*gone, at);
     } else if (reset && shared_.reset_device()) {
         faults_->injected(*reset, at);
-    } else if (hang) {
-        {
-            std::lock_guard lock(core_.mu);
-            core_.hung = true;
-        }
-        faults_->injected(*hang, at);
+    } else if (hang && !hang->rule->chunks) {
+        hang_engine(*hang);
     } else {
+        hang_ = hang;
         return false;
     }
     return true;
+}
+
+void RingContext::hang_engine(const Strike& strike) {
+    {
+        std::lock_guard lock(core_.mu);
+        core_.hung = true;
+    }
+    faults_->injected(strike, packet_.bus_addr);
 }
 
 // The event is the first packet of a job that works, if the job's FENCE is in the ring already.
@@ -151,14 +163,18 @@ void RingContext::raise(uint32_t irq) {
 }
 
 // The packet that is about to begin.
-void RingContext::strike_writes() {
+void RingContext::strike_data() {
     faults_->packet_begins();
-    ctx_.spoiler = nullptr;
-    spoiler_.reset();
+    const auto hang = hang_;  // was drawn when the packet was taken up
+    end_strikes();
+    if ((hang_ = hang)) hang_in_ = hang->rule->chunks;
     const uint32_t op = packet_.op();
-    const bool writes =
-        core_.cls == VTTM_CLASS_COPY ? op >= VTTM_OP_COPY : op == VTTM_OP_STAMP_WRITE;
-    if (!writes) return;
+    const bool copies = core_.cls == VTTM_CLASS_COPY && op >= VTTM_OP_COPY;
+    const bool fills = copies && (op == VTTM_OP_FILL || op == VTTM_OP_FILL_2D);
+    if (op == VTTM_OP_STAMP_VERIFY || op == VTTM_OP_HASH || (copies && !fills))
+        if (const auto strike = faults_->event(FaultKind::bit_flip, kTargetRead))
+            ctx_.read_spoiler = &read_spoiler_.emplace(*faults_, *strike);
+    if (!copies && op != VTTM_OP_STAMP_WRITE) return;
     spoiler_.emplace(*faults_, late_);
     for (FaultKind kind :
          {FaultKind::bit_flip, FaultKind::write_dropped, FaultKind::write_reordered})
@@ -169,6 +185,14 @@ void RingContext::strike_writes() {
         spoiler_.reset();
     else
         ctx_.spoiler = &*spoiler_;
+}
+
+// Behind each step of a packet. A hang leaves it where it is.
+void RingContext::after_step(const Executor::Step& s) {
+    throttle(s.bytes);
+    if (!hang_ || s.done || s.fault || !s.bytes || --hang_in_) return;
+    hang_engine(*hang_);
+    hang_.reset();
 }
 
 void RingContext::throttle(uint64_t bytes) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "host-backend/model/executor.h"
+#include "host-backend/model/read_spoiler.h"
 #include "host-backend/model/write_spoiler.h"
 #include "protocol/vttm_stamp.h"
 
@@ -125,14 +126,16 @@ Fault StampExecutor::run_pages(uint64_t chunk, uint64_t& bytes) {
         // Never verify's: that writes but its result.
         WriteSpoiler* spoiler = verify_ ? nullptr : ctx_.spoiler;
         uint8_t* first = piece->ptr;
+        const uint8_t* seen = first;
         if (spoiler) [[unlikely]]
             first = spoiler->stage(first, n * VTTM_PAGE_SIZE, npages_ * VTTM_PAGE_SIZE);
+        if (verify_ && ctx_.read_spoiler) [[unlikely]]
+            seen = ctx_.read_spoiler->seen(*piece, n * VTTM_PAGE_SIZE, npages_ * VTTM_PAGE_SIZE);
         for (uint64_t i = 0; i < n; i++) {
-            uint8_t* page = first + i * VTTM_PAGE_SIZE;
             if (verify_)
-                rec.stamp_class = verify_page(page);
+                rec.stamp_class = verify_page(seen + i * VTTM_PAGE_SIZE);
             else
-                vttm_stamp_fill(page, &id_);
+                vttm_stamp_fill(first + i * VTTM_PAGE_SIZE, &id_);
             rec.page = id_.page++;
             rec.va = piece->addr + i * VTTM_PAGE_SIZE;
             rec.phys = piece->phys + i * VTTM_PAGE_SIZE;

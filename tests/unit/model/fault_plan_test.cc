@@ -49,9 +49,12 @@ TEST(FaultPlan, AllThatCanBeSaid) {
         {"kind": "vram-poison", "offset": 8384512, "pages": 1},
         {"kind": "bandwidth", "engine": "copy", "mib_per_second": 0.5},
         {"kind": "latency", "engine": "copy", "us": 100},
-        {"kind": "surprise-removal"}, {"kind": "device-reset", "count": 5}]})");
+        {"kind": "surprise-removal"}, {"kind": "device-reset", "count": 5},
+        {"kind": "bit-flip", "engine": "stamp", "access": "read", "byte": 3},
+        {"kind": "bit-flip", "engine": "stamp", "access": "write"},
+        {"kind": "engine-hang", "engine": "copy", "chunks": 1000000}]})");
     EXPECT_EQ(plan.seed, ~0ull);
-    ASSERT_THAT(plan.rules, SizeIs(10));
+    ASSERT_THAT(plan.rules, SizeIs(13));
     const FaultRule& flip = plan.rules[0];
     EXPECT_EQ(flip.ring, 3u);
     EXPECT_EQ(flip.nth, 7u);
@@ -70,6 +73,11 @@ TEST(FaultPlan, AllThatCanBeSaid) {
     EXPECT_EQ(plan.rules[7].count, 0u) << "latency is for every packet, if nothing else is said";
     EXPECT_EQ(plan.rules[8].engine, std::nullopt);
     EXPECT_EQ(plan.rules[9].count, 5u);
+    EXPECT_EQ(flip.target, kTargetNone);
+    EXPECT_EQ(plan.rules[10].target, kTargetRead);
+    EXPECT_EQ(plan.rules[10].byte, 3u);
+    EXPECT_EQ(plan.rules[11].target, kTargetNone);
+    EXPECT_EQ(plan.rules[12].chunks, 1000000u);
 }
 
 TEST(FaultPlan, EachKindHasTheNameItIsWrittenWith) {
@@ -139,6 +147,12 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{R"({"faults": [{"kind": "bit-flip", "engine": "copy", "bit": 8}]})", "at most 7"},
         Wrong{R"({"faults": [{"kind": "bit-flip", "engine": "copy", "bytes": 8}]})",
               "'bytes', which"},
+        Wrong{R"({"faults": [{"kind": "bit-flip", "engine": "copy", "access": "ring"}]})",
+              "it must be one of write, read"},
+        Wrong{R"({"faults": [{"kind": "write-dropped", "engine": "copy", "access": "read"}]})",
+              "'access', which"},
+        Wrong{R"({"faults": [{"kind": "engine-hang", "engine": "copy", "chunks": 1000001}]})",
+              "at most 1000000"},
         Wrong{R"({"faults": [{"kind": "write-dropped", "engine": "copy", "bytes": 0}]})",
               "at least 1"},
         Wrong{R"({"faults": [{"kind": "write-dropped", "engine": "copy", "bytes": 4097}]})",
