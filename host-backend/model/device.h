@@ -75,7 +75,8 @@ private:
     void io(Io& io, State& s) const;
     State state() const;
     State load(StateReader& in) const;
-    void commit(const State& state);
+    void prepare(State& state);
+    void commit(State& state) noexcept;
     uint64_t features() const;
     std::optional<uint32_t> read32(uint32_t off);
     std::optional<uint64_t> read64(uint32_t off);

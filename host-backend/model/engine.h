@@ -71,7 +71,9 @@ public:
     State state() const;
     State load(StateReader& in) const;
     static void save(StateWriter& out, State& state);
-    void restore(const State& state);
+    // As RingContext's.
+    void prepare(State& state);
+    void restore(State& state) noexcept;
 
 private:
     template <class Io>

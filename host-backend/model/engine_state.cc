@@ -60,7 +60,12 @@ Engine::State Engine::load(StateReader& in) const {
     return s;
 }
 
-void Engine::restore(const State& s) {
+void Engine::prepare(State& s) {
+    std::lock_guard lock(mu());
+    for (unsigned r = 0; r < kRings; r++) rings_[r]->prepare(s.rings[r]);
+}
+
+void Engine::restore(State& s) noexcept {
     std::lock_guard lock(mu());
     for (unsigned r = 0; r < kRings; r++) rings_[r]->restore(s.rings[r]);
     core_.hung = s.hung;

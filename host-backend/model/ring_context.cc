@@ -19,11 +19,33 @@ RingContext::RingContext(EngineCore& core, unsigned number)
       number_(number),
       ctx_{shared_.bus, shared_.roots, shared_.clock, core.mmu, core.witness, *this, core.index,
            kNoVm},
-      class_exec_(core.cls == VTTM_CLASS_COPY ? make_copy_executor(ctx_)
-                                              : make_stamp_executor(ctx_)),
-      hash_exec_(core.cls == VTTM_CLASS_STAMP ? make_hash_executor(ctx_) : nullptr),
-      sync_exec_(make_sync_executor(ctx_)),
+      execs_(make_executors(ctx_, core.cls)),
       ibs_(ctx_) {}
+
+Executors RingContext::make_executors(ExecContext& ctx, vttm_engine_class cls) {
+    const bool copies = cls == VTTM_CLASS_COPY;
+    return {copies ? make_copy_executor(ctx) : make_stamp_executor(ctx),
+            copies ? nullptr : make_hash_executor(ctx), make_sync_executor(ctx)};
+}
+
+Executor* Executors::of(uint32_t op) const {
+    switch (op) {
+        case VTTM_OP_NOP:
+        case VTTM_OP_SET_VM:
+        case VTTM_OP_FENCE:
+        case VTTM_OP_INDIRECT:
+            return nullptr;
+        case VTTM_OP_TIMESTAMP:
+        case VTTM_OP_SEM_SIGNAL:
+        case VTTM_OP_SEM_WAIT:
+        case VTTM_OP_COND_SKIP:
+            return sync.get();
+        case VTTM_OP_HASH:
+            return hash.get();
+        default:
+            return cls.get();
+    }
+}
 
 // --- Turns ---------------------------------------------------------------------------------------
 
@@ -161,25 +183,17 @@ void RingContext::dispatch() {
         case VTTM_OP_FENCE:
             fence();
             break;
-        case VTTM_OP_TIMESTAMP:
-        case VTTM_OP_SEM_SIGNAL:
-        case VTTM_OP_SEM_WAIT:
-            execute(*sync_exec_);
-            break;
         case VTTM_OP_COND_SKIP:
             if (packet_.as<vttm_pkt_cond_skip>().skip > behind_)
                 fail_packet({VTTM_FAULT_BAD_PACKET, packet_.bus_addr, false, ctx_.vm});
             else
-                execute(*sync_exec_);
+                execute(*execs_.sync);
             break;
         case VTTM_OP_INDIRECT:
             indirect();
             break;
-        case VTTM_OP_HASH:
-            execute(*hash_exec_);
-            break;
         default:
-            execute(*class_exec_);
+            execute(*execs_.of(op));
             break;
     }
 }

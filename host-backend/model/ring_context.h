@@ -77,6 +77,16 @@ struct EngineCore {
     std::atomic<uint64_t> bytes_at_reset{0};
 };
 
+// Those of a ring.
+struct Executors {
+    std::unique_ptr<Executor> cls;   // all packets of the class but HASH
+    std::unique_ptr<Executor> hash;  // of a stamp engine
+    std::unique_ptr<Executor> sync;
+
+    // That of packets @op; none if these are over as soon as they have begun.
+    Executor* of(uint32_t op) const;
+};
+
 class RingContext final : private StaleSink {
 public:
     using Time = std::chrono::steady_clock::time_point;
@@ -131,22 +141,26 @@ public:
         uint32_t behind = 0;
         Packet packet;
         StateBytes progress;  // what the executor says of it
+        // What prepare() has made of that: a set of executors, one of which has the packet.
+        Executors executors;
     };
     // Throws StateError if a fault of the host is on its way.
     State state() const;
     // Sound is what load() has let pass.
     State load(StateReader& in) const;
     static void save(StateWriter& out, State& state);
-    // The guest has all VRAM meanwhile.
-    void restore(const State& state);
+    // What of a restore can fail for want of memory; nothing has changed then. The guest has all VRAM
+    // meanwhile, as a packet under way may have begun before some was given up that it names.
+    void prepare(State& state);
+    // What was prepared. Takes @state's executors.
+    void restore(State& state) noexcept;
 
 private:
     template <class Io>
     static void io(Io& io, State& s);
     void check(StateReader& in, State& s) const;
     void check_packet(StateReader& in, const State& s) const;
-    static Executor* executor_for(uint32_t op, Executor* class_exec, Executor* hash_exec,
-                                  Executor* sync_exec);
+    static Executors make_executors(ExecContext& ctx, vttm_engine_class cls);
     bool fetch(const RingState& ring);
     bool fetch_indirect();
     void dispatch();
@@ -210,9 +224,7 @@ private:
 
     // The worker's:
     ExecContext ctx_;
-    std::unique_ptr<Executor> class_exec_;  // all packets of the class but HASH
-    std::unique_ptr<Executor> hash_exec_;
-    std::unique_ptr<Executor> sync_exec_;
+    Executors execs_;
     IbStack ibs_;
     Executor* exec_ = nullptr;          // that of the packet under way
     bool wait_ = false;                 // ... which waits

@@ -4,6 +4,7 @@
 // Not part of it: when a ring that waits looks next (it looks at once), and what is left of a delay
 // that the host ordered.
 #include <algorithm>
+#include <utility>
 
 #include "host-backend/model/ring_context.h"
 
@@ -114,26 +115,6 @@ void RingContext::save(StateWriter& out, State& state) { io(out, state); }
 
 // --- Loading -------------------------------------------------------------------------------------
 
-Executor* RingContext::executor_for(uint32_t op, Executor* class_exec, Executor* hash_exec,
-                                    Executor* sync_exec) {
-    switch (op) {
-        case VTTM_OP_NOP:
-        case VTTM_OP_SET_VM:
-        case VTTM_OP_FENCE:
-        case VTTM_OP_INDIRECT:
-            return nullptr;  // over as soon as it has begun
-        case VTTM_OP_TIMESTAMP:
-        case VTTM_OP_SEM_SIGNAL:
-        case VTTM_OP_SEM_WAIT:
-        case VTTM_OP_COND_SKIP:
-            return sync_exec;
-        case VTTM_OP_HASH:
-            return hash_exec;
-        default:
-            return class_exec;
-    }
-}
-
 RingContext::State RingContext::load(StateReader& in) const {
     State s;
     io(in, s);
@@ -184,12 +165,8 @@ void RingContext::check_packet(StateReader& in, const State& s) const {
     const Bus bus = shared_.bus.unlimited();
     ExecContext ctx{bus,           shared_.roots, shared_.clock, core_.mmu,
                     core_.witness, const_cast<RingContext&>(*this), core_.index, s.vm};
-    const auto class_exec = core_.cls == VTTM_CLASS_COPY ? make_copy_executor(ctx)
-                                                         : make_stamp_executor(ctx);
-    const auto hash_exec = make_hash_executor(ctx);
-    const auto sync_exec = make_sync_executor(ctx);
-    Executor* exec =
-        executor_for(p.op(), class_exec.get(), hash_exec.get(), sync_exec.get());
+    const Executors execs = make_executors(ctx, core_.cls);
+    Executor* exec = execs.of(p.op());
     in.require(exec && flags_ok(hdr) &&
                    (s.buffers.empty() || !s.buffers.back().unprivileged || unprivileged_ok(hdr)) &&
                    !exec->begin(p),
@@ -201,7 +178,25 @@ void RingContext::check_packet(StateReader& in, const State& s) const {
     progress.end();
 }
 
-void RingContext::restore(const State& s) {
+void RingContext::prepare(State& s) {
+    s.executors = {};
+    if (s.open != State::running) return;
+    s.executors = make_executors(ctx_, core_.cls);
+    Executor* exec = s.executors.of(s.packet.op());
+    // They take the VM that is current when they begin.
+    const uint32_t vm = std::exchange(ctx_.vm, s.vm);
+    try {
+        exec->begin(s.packet);
+        StateReader progress(s.progress);
+        exec->load(progress);
+    } catch (...) {
+        ctx_.vm = vm;
+        throw;
+    }
+    ctx_.vm = vm;
+}
+
+void RingContext::restore(State& s) noexcept {
     device_reset();
     enabled_ = s.enabled;
     halted_ = s.halted;
@@ -224,10 +219,8 @@ void RingContext::restore(const State& s) {
     behind_ = s.behind;
     packet_ = s.packet;
     if (s.open != State::running) return;
-    exec_ = executor_for(packet_.op(), class_exec_.get(), hash_exec_.get(), sync_exec_.get());
-    exec_->begin(packet_);
-    StateReader progress(s.progress);
-    exec_->load(progress);
+    execs_ = std::move(s.executors);
+    exec_ = execs_.of(packet_.op());
 }
 
 }  // namespace vttm::model

@@ -219,11 +219,24 @@ void Device::restore(std::span<const uint8_t> bytes, const uint64_t* vram_visibl
         throw StateError("device: 'vram-visible' is " + std::to_string(s.vram_visible) +
                          ", and BAR2 has " + std::to_string(*vram_visible) + " bytes");
     s.time_ns = time_ns;
+    prepare(s);
     commit(s);
 }
 
-// Nothing of it can fail: load() has done it all once.
-void Device::commit(const State& s) {
+void Device::prepare(State& s) {
+    const VramBalloon::State balloon = vram_balloon_.state();
+    vram_balloon_.restore({balloon.target, bus_.vram_size()});
+    try {
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) engines_[e]->prepare(s.engines[e]);
+    } catch (...) {
+        vram_balloon_.restore(balloon);
+        throw;
+    }
+    vram_balloon_.restore(balloon);
+}
+
+// Nothing of it can fail: load() has found it sound, and prepare() has taken the memory.
+void Device::commit(State& s) noexcept {
     clock_.set(s.time_ns);
     vram_visible_.store(s.vram_visible);
     bad_accesses_.store(s.bad_accesses);
@@ -247,8 +260,6 @@ void Device::commit(const State& s) {
     irq_.restore(s.irq);
     faults_.restore(s.faults);
     fault_ring_.restore(s.fault_ring);
-    // A packet under way may have begun before VRAM was given up that it names.
-    vram_balloon_.restore({s.balloon.target, bus_.vram_size()});
     for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) engines_[e]->restore(s.engines[e]);
     vram_balloon_.restore(s.balloon);
 }
