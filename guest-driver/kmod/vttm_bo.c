@@ -208,7 +208,7 @@ u32 vttm_bo_place(struct vttm_bo *bo)
 		return VTTM_PLACE_GTT;
 	if (!tt || to_vttm_tt(tt)->purged)
 		return VTTM_PLACE_NONE;
-	if (ttm_tt_is_backed_up(tt))
+	if (ttm_tt_is_swapped(tt))
 		return VTTM_PLACE_BACKUP;
 	return ttm_tt_is_populated(tt) ? VTTM_PLACE_SYSTEM : VTTM_PLACE_NONE;
 }
@@ -221,9 +221,11 @@ static void vttm_evict_flags(struct ttm_buffer_object *tbo, struct ttm_placement
 		*placement = vttm_placement_system;
 }
 
-/* An eviction of a buffer that nobody needs: the content is dropped, not moved. */
-static int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx,
-			   struct ttm_resource *new_mem)
+/*
+ * Drops the content of a buffer that nobody needs. No CPU mapping leads to it any more. Under its
+ * reservation; may be called in reclaim.
+ */
+int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct ttm_placement nowhere = {};
 	int ret;
@@ -231,11 +233,9 @@ static int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx,
 	ret = vttm_vm_zap_bo(bo, ctx);
 	if (!ret)
 		ret = ttm_bo_validate(&bo->tbo, &nowhere, ctx);
-	if (ret)
-		return ret;
-	bo->purged = true;
-	ttm_resource_free(&bo->tbo, &new_mem);
-	return 0;
+	if (!ret)
+		bo->purged = true;
+	return ret;
 }
 
 static bool vttm_bo_has_content(struct ttm_buffer_object *tbo)
@@ -317,8 +317,14 @@ static int vttm_bo_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_op
 		return -EBUSY;
 	bo = to_vttm_bo(tbo);
 
-	if (evict && bo->madv == VTTM_MADV_DONTNEED && tbo->resource)
-		return vttm_bo_discard(bo, ctx, new_mem);
+	/* What TTM swaps out has to keep its pages until it has copied them. */
+	if (evict && bo->madv == VTTM_MADV_DONTNEED && tbo->resource &&
+	    (from == TTM_PL_VRAM || !vdev->coherent_pages)) {
+		ret = vttm_bo_discard(bo, ctx);
+		if (!ret)
+			ttm_resource_free(tbo, &new_mem);
+		return ret;
+	}
 
 	if (to == TTM_PL_TT) {
 		ret = vttm_tt_map(vdev, tbo->ttm);
@@ -415,16 +421,17 @@ static void vttm_mm_fini(struct drm_device *drm, void *arg)
 
 int vttm_mm_init(struct vttm_device *vdev)
 {
+	/* Up to order 9: what the swap path can write in one piece. */
+	u32 flags = TTM_ALLOCATION_POOL_BENEFICIAL_ORDER(9) | TTM_ALLOCATION_PROPAGATE_ENOSPC;
 	struct drm_device *drm = &vdev->drm;
 	int ret;
 
 	BUILD_BUG_ON(PAGE_SIZE != VTTM_PAGE_SIZE);
 
-	/* Up to order 9: what the swap path can write in one piece. */
-	ret = ttm_device_init(&vdev->ttm, &vttm_ttm_funcs, drm->dev,
-			      drm->anon_inode->i_mapping, drm->vma_offset_manager,
-			      TTM_ALLOCATION_POOL_BENEFICIAL_ORDER(9) |
-				      TTM_ALLOCATION_PROPAGATE_ENOSPC);
+	if (vdev->coherent_pages)
+		flags |= TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
+	ret = ttm_device_init(&vdev->ttm, &vttm_ttm_funcs, drm->dev, drm->anon_inode->i_mapping,
+			      drm->vma_offset_manager, flags);
 	if (ret)
 		return ret;
 	ret = drmm_add_action_or_reset(drm, vttm_mm_fini, vdev);

@@ -74,6 +74,7 @@ struct vttm_bo *vttm_bo_create(struct vttm_device *vdev, u64 size, u32 domains, 
 int vttm_bo_validate(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 int vttm_bo_make_mappable(struct vttm_bo *bo);
 u32 vttm_bo_place(struct vttm_bo *bo);
+int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 
 /* vttm_gem.c */
 extern const struct drm_gem_object_funcs vttm_gem_funcs;

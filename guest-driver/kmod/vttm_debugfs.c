@@ -58,7 +58,8 @@ static void vttm_run_add(struct seq_file *m, struct vttm_run *run, pgoff_t page,
 	};
 }
 
-static void vttm_show_backup(struct seq_file *m, struct vttm_run *run, struct ttm_tt *tt,
+/* @file: tt->backup, or the swap_storage of coherent pages, which is such a file, too. */
+static void vttm_show_backup(struct seq_file *m, struct vttm_run *run, struct file *file,
 			     pgoff_t i)
 {
 #ifdef TTM_BACKUP_HAS_WHERE
@@ -66,9 +67,7 @@ static void vttm_show_backup(struct seq_file *m, struct vttm_run *run, struct tt
 	u64 addr = 0;
 	s64 slot = -1;
 
-	/* Handle 0: read back by a restore that is not complete, and so at no place of its own. */
-	if (!ttm_backup_page_ptr_to_handle(tt->pages[i]) ||
-	    ttm_backup_where(tt->backup, i, &where)) {
+	if (ttm_backup_where(file, i, &where)) {
 		vttm_run_add(m, run, i, "none", 0, -1, 1);
 		return;
 	}
@@ -96,6 +95,16 @@ static void vttm_show_backup(struct seq_file *m, struct vttm_run *run, struct tt
 #endif
 }
 
+static void vttm_show_handle(struct seq_file *m, struct vttm_run *run, struct ttm_tt *tt,
+			     pgoff_t i)
+{
+	/* Handle 0: read back by a restore that is not complete, and so at no place of its own. */
+	if (ttm_backup_page_ptr_to_handle(tt->pages[i]))
+		vttm_show_backup(m, run, tt->backup, i);
+	else
+		vttm_run_add(m, run, i, "none", 0, -1, 1);
+}
+
 static void vttm_show_tt(struct seq_file *m, struct vttm_run *run, struct ttm_tt *tt,
 			 const char *kind)
 {
@@ -104,10 +113,12 @@ static void vttm_show_tt(struct seq_file *m, struct vttm_run *run, struct ttm_tt
 	for (i = 0; i < tt->num_pages; i++) {
 		struct page *page = tt->pages[i];
 
-		if (!page)
+		if (tt->swap_storage)
+			vttm_show_backup(m, run, tt->swap_storage, i);
+		else if (!page)
 			vttm_run_add(m, run, i, "none", 0, -1, 1);
 		else if (ttm_backup_page_ptr_is_handle(page))
-			vttm_show_backup(m, run, tt, i);
+			vttm_show_handle(m, run, tt, i);
 		else
 			vttm_run_add(m, run, i, kind, page_to_phys(page), -1, 1);
 	}
@@ -223,6 +234,9 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "vram_limit %llu\n", READ_ONCE(vdev->balloon.limit));
 	vttm_show_counter(m, "shrink_calls", &stats->shrink_calls);
 	vttm_show_counter(m, "shrunk_pages", &stats->shrunk_pages);
+	vttm_show_counter(m, "swapout_pages", &stats->swapout_pages);
+	seq_printf(m, "swapout_wanted %ld\n", atomic_long_read(&vdev->swapout_wanted));
+	seq_printf(m, "coherent_pages %u\n", vdev->coherent_pages);
 	vttm_show_counter(m, "moves_vram_gtt", &stats->moves_vram_gtt);
 	vttm_show_counter(m, "moves_gtt_vram", &stats->moves_gtt_vram);
 	vttm_show_counter(m, "moves_system", &stats->moves_system);

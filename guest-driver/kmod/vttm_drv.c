@@ -19,6 +19,16 @@ static bool vttm_resize_bar = true;
 module_param_named(resize_bar, vttm_resize_bar, bool, 0444);
 MODULE_PARM_DESC(resize_bar, "have BAR2 show all of VRAM, where the platform has room (default: Y)");
 
+static bool vttm_coherent_pages;
+module_param_named(coherent_pages, vttm_coherent_pages, bool, 0644);
+MODULE_PARM_DESC(coherent_pages,
+		 "have buffers in coherent DMA memory also where mapped memory does not bounce (default: N)");
+
+/* For tests: the very bug that coherent_pages is there for. */
+static bool vttm_unsafe_bounce;
+module_param_named_unsafe(unsafe_bounce, vttm_unsafe_bounce, bool, 0644);
+MODULE_PARM_DESC(unsafe_bounce, "do not care about bounce buffers: content is lost (default: N)");
+
 /* Fails for a device that is gone. */
 static int vttm_get_counts(struct vttm_device *vdev, u32 param, u64 *value)
 {
@@ -165,31 +175,49 @@ static bool vttm_dma_is_direct(struct device *dev, struct page *page, dma_addr_t
 	return domain && iommu_iova_to_phys(domain, dma) == page_to_phys(page);
 }
 
-/*
- * Buffers stay mapped while CPU and device both use them. Behind bounce buffers (swiotlb=force, or
- * an IOMMU that does not trust the device) each would have memory of its own: content would be lost
- * without a word.
- */
-static int vttm_check_dma(struct device *dev)
+/* Whether what is mapped for DMA is memory of its own (swiotlb). Negative: an error. */
+static int vttm_dma_bounces(struct device *dev)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
 	dma_addr_t dma;
-	int ret = 0;
+	int ret = -EIO;
 
 	if (!page)
 		return -ENOMEM;
 	dma = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
-	if (dma_mapping_error(dev, dma)) {
-		ret = -EIO;
-	} else {
-		if (!vttm_dma_is_direct(dev, page, dma))
-			ret = -EOPNOTSUPP;
+	if (!dma_mapping_error(dev, dma)) {
+		ret = !vttm_dma_is_direct(dev, page, dma);
 		dma_unmap_page(dev, dma, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	}
 	__free_page(page);
-	if (ret == -EOPNOTSUPP)
-		dev_err(dev, "DMA goes through bounce buffers (swiotlb=force?): not supported\n");
 	return ret;
+}
+
+/*
+ * Buffers stay mapped while CPU and device both use them. Behind bounce buffers each would have
+ * memory of its own, and content would be lost without a word. So it is memory that both reach,
+ * from dma_alloc_coherent(). Not behind an IOMMU that translates: it would have to outlive the
+ * device, whose addresses end with it.
+ */
+static int vttm_check_dma(struct vttm_device *vdev)
+{
+	struct device *dev = vdev->drm.dev;
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	bool translated = domain && domain->type != IOMMU_DOMAIN_IDENTITY;
+	int bounces = vttm_dma_bounces(dev);
+
+	if (bounces < 0)
+		return bounces;
+	if (bounces && translated) {
+		dev_err(dev, "DMA goes through an IOMMU and bounce buffers: not supported\n");
+		return -EOPNOTSUPP;
+	}
+	vdev->coherent_tables = bounces || (vttm_coherent_pages && !translated);
+	vdev->coherent_pages = vdev->coherent_tables && !vttm_unsafe_bounce;
+	if (vdev->coherent_pages)
+		dev_info(dev, "buffers are in coherent memory%s\n",
+			 bounces ? ", as DMA goes through bounce buffers" : "");
+	return 0;
 }
 
 /*
@@ -228,7 +256,7 @@ static int vttm_pci_map(struct pci_dev *pdev, struct vttm_device *vdev)
 	if (ret)
 		return ret;
 	dma_set_max_seg_size(&pdev->dev, SZ_1G);
-	ret = vttm_check_dma(&pdev->dev);
+	ret = vttm_check_dma(vdev);
 	if (ret)
 		return ret;
 
@@ -275,6 +303,8 @@ static int vttm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		ret = vttm_sched_init(vdev);
 	if (!ret)
 		ret = vttm_mm_init(vdev);
+	if (!ret)
+		ret = vttm_swapout_init(vdev);
 	if (!ret)
 		ret = vttm_shrinker_init(vdev);
 	if (!ret)

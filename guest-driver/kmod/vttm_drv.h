@@ -51,6 +51,7 @@ struct vttm_stats {
 	atomic64_t leaves_2m;    /* now */
 	atomic64_t shrink_calls;
 	atomic64_t shrunk_pages;
+	atomic64_t swapout_pages; /* given back by vttm_swapout.c */
 	atomic64_t moves_vram_gtt;
 	atomic64_t moves_gtt_vram;
 	atomic64_t moves_system; /* between GTT and SYSTEM, both ways */
@@ -84,6 +85,12 @@ struct vttm_device {
 	u64 features; /* VTTM_FEATURE_* */
 	bool dead; /* the device failed or is gone: bus mastering is off, for ever */
 	bool gone; /* it is dead because it is gone */
+	/*
+	 * What is mapped for DMA would bounce. So what CPU and device use at the same time is in
+	 * memory of dma_alloc_coherent(). Rings are there in any case.
+	 */
+	bool coherent_pages;  /* of buffers */
+	bool coherent_tables; /* page tables */
 
 	struct vttm_engine engines[VTTM_NUM_ENGINES];
 	struct workqueue_struct *reset_wq; /* ordered: one recovery at a time */
@@ -120,6 +127,8 @@ struct vttm_device {
 	struct shrinker *shrinker;
 	atomic_long_t shrinkable_pages;
 	atomic_long_t purgeable_pages;
+	struct work_struct swapout_work; /* these two: see vttm_swapout.c */
+	atomic_long_t swapout_wanted;
 
 	struct vttm_balloon balloon;
 	struct vttm_stats stats;
@@ -251,6 +260,10 @@ void vttm_balloon_unpark(struct vttm_device *vdev);
 
 /* vttm_shrinker.c */
 int vttm_shrinker_init(struct vttm_device *vdev);
+
+/* vttm_swapout.c */
+int vttm_swapout_init(struct vttm_device *vdev);
+void vttm_swapout_queue(struct vttm_device *vdev, unsigned long pages);
 
 /* vttm_debugfs.c */
 void vttm_debugfs_init(struct drm_minor *minor);

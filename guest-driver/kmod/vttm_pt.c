@@ -21,7 +21,7 @@
 
 struct vttm_pt {
 	struct list_head link; /* of dead tables */
-	__le64 *entries; /* a page; DMA is coherent, see vttm_check_dma() */
+	__le64 *entries; /* a page, which CPU and device share: see vttm_check_dma() */
 	dma_addr_t dma;
 	bool mapped; /* false: the device is gone, and with it what its bus knows */
 	u32 used; /* leaf table: pages of mappings; else: children */
@@ -35,9 +35,10 @@ static bool vttm_large_leaves = true;
 module_param_named(large_leaves, vttm_large_leaves, bool, 0644);
 MODULE_PARM_DESC(large_leaves, "map 64 KiB and 2 MiB at once where a buffer allows it (default: yes)");
 
+/* A coherent page has no mapping to end: where it is stays known until it is freed. */
 static void vttm_pt_unmap(struct vttm_device *vdev, struct vttm_pt *pt)
 {
-	if (pt->mapped)
+	if (pt->mapped && !vdev->coherent_tables)
 		dma_unmap_single(vdev->drm.dev, pt->dma, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
 	pt->mapped = false;
 }
@@ -45,36 +46,46 @@ static void vttm_pt_unmap(struct vttm_device *vdev, struct vttm_pt *pt)
 static void vttm_pt_free(struct vttm_device *vdev, struct vttm_pt *pt)
 {
 	vttm_pt_unmap(vdev, pt);
-	free_page((unsigned long)pt->entries);
+	if (vdev->coherent_tables)
+		dma_free_coherent(vdev->drm.dev, VTTM_PAGE_SIZE, pt->entries, pt->dma);
+	else
+		free_page((unsigned long)pt->entries);
 	kfree(pt);
 }
 
-static bool vttm_pt_map(struct vttm_device *vdev, struct vttm_pt *pt)
+/* Its page of zeroes. */
+static bool vttm_pt_alloc_page(struct vttm_device *vdev, struct vttm_pt *pt)
 {
-	int idx;
+	struct device *dev = vdev->drm.dev;
 
-	if (!drm_dev_enter(&vdev->drm, &idx))
+	if (vdev->coherent_tables) {
+		pt->entries = dma_alloc_coherent(dev, VTTM_PAGE_SIZE, &pt->dma, GFP_KERNEL);
+		return pt->entries;
+	}
+	pt->entries = (__le64 *)get_zeroed_page(GFP_KERNEL);
+	if (!pt->entries)
 		return false;
-	pt->dma = dma_map_single(vdev->drm.dev, pt->entries, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
-	pt->mapped = !dma_mapping_error(vdev->drm.dev, pt->dma);
-	drm_dev_exit(idx);
-	return pt->mapped;
+	pt->dma = dma_map_single(dev, pt->entries, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
+	if (!dma_mapping_error(dev, pt->dma))
+		return true;
+	free_page((unsigned long)pt->entries);
+	return false;
 }
 
 static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int level)
 {
 	struct vttm_pt *pt = kzalloc_flex(*pt, children, level ? VTTM_PT_ENTRIES : 0);
+	int idx;
 
 	if (!pt)
 		return NULL;
 	INIT_LIST_HEAD(&pt->link);
-	pt->entries = (__le64 *)get_zeroed_page(GFP_KERNEL);
-	if (!pt->entries) {
-		kfree(pt);
-		return NULL;
+	if (drm_dev_enter(&vdev->drm, &idx)) {
+		pt->mapped = vttm_pt_alloc_page(vdev, pt);
+		drm_dev_exit(idx);
 	}
-	if (!vttm_pt_map(vdev, pt)) {
-		vttm_pt_free(vdev, pt);
+	if (!pt->mapped) {
+		kfree(pt);
 		return NULL;
 	}
 	return pt;

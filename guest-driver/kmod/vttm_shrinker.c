@@ -2,7 +2,8 @@
 /*
  * The shrinker: gives system pages of buffers back under memory pressure, in the order of what it
  * costs. First what nobody needs any more (purge), then idle buffers, then (in kswapd only) busy
- * ones, and last, where I/O is allowed, with write-out at once. VRAM is not its business.
+ * ones, and last, where I/O is allowed, with write-out at once. VRAM is not its business. Where
+ * buffers are in coherent memory it purges only; see vttm_swapout.c for the rest.
  */
 #include <linux/shrinker.h>
 
@@ -28,6 +29,27 @@ static unsigned long vttm_pages(atomic_long_t *counter)
 	return max(atomic_long_read(counter), 0L);
 }
 
+/* As vttm_shrink_bo(), for coherent pages, which ttm_bo_shrink() does not take. */
+static long vttm_shrink_coherent(struct vttm_shrink *shrink, struct ttm_buffer_object *tbo)
+{
+	struct vttm_bo *bo = to_vttm_bo(tbo);
+	int ret;
+
+	/* A deleted buffer only waits for its turn to be freed: let it. */
+	if (bo->madv != VTTM_MADV_DONTNEED || tbo->deleted)
+		return 0;
+
+	shrink->scanned += tbo->ttm->num_pages;
+	ret = ttm_bo_wait_ctx(tbo, &shrink->ctx);
+	if (!ret) {
+		ttm_bo_unmap_virtual(tbo);
+		ret = vttm_bo_discard(bo, &shrink->ctx);
+	}
+	if (ret)
+		return ret == -EINTR || ret == -ERESTARTSYS ? ret : 0;
+	return tbo->ttm->num_pages;
+}
+
 /* Pages freed, or 0 if the buffer is left as it is. Under its (trylocked) reservation. */
 static long vttm_shrink_bo(struct vttm_shrink *shrink, struct ttm_buffer_object *tbo)
 {
@@ -40,6 +62,8 @@ static long vttm_shrink_bo(struct vttm_shrink *shrink, struct ttm_buffer_object 
 	};
 	long ret;
 
+	if (shrink->vdev->coherent_pages)
+		return vttm_shrink_coherent(shrink, tbo);
 	if (shrink->purge_only && !flags.purge)
 		return 0;
 
@@ -118,8 +142,8 @@ static unsigned long vttm_shrinker_count(struct shrinker *shrinker, struct shrin
 	struct vttm_device *vdev = shrinker->private_data;
 	unsigned long pages = vttm_pages(&vdev->purgeable_pages);
 
-	/* Backing up allocates in shmem, which enters the filesystem. */
-	if (sc->gfp_mask & __GFP_FS)
+	/* Backing up allocates in shmem, which enters the filesystem. A worker may always. */
+	if (sc->gfp_mask & __GFP_FS || vdev->coherent_pages)
 		pages += min_t(u64, ttm_backup_bytes_avail() >> PAGE_SHIFT,
 			       vttm_pages(&vdev->shrinkable_pages));
 	return pages ?: SHRINK_EMPTY;
@@ -142,8 +166,13 @@ static unsigned long vttm_shrinker_scan(struct shrinker *shrinker, struct shrink
 	if (vttm_pages(&vdev->purgeable_pages))
 		ret = vttm_shrink_passes(&shrink, may_wait, false);
 	/* Without swap nothing would be backed up: no buffer is to lose its place for that. */
+	if (vdev->coherent_pages && !vttm_shrink_done(&shrink, ret) && ttm_backup_bytes_avail() &&
+	    vttm_pages(&vdev->shrinkable_pages)) {
+		vttm_swapout_queue(vdev, shrink.to_scan - shrink.scanned);
+		shrink.scanned = shrink.to_scan;
+	}
 	if (!vttm_shrink_done(&shrink, ret) && sc->gfp_mask & __GFP_FS &&
-	    ttm_backup_bytes_avail()) {
+	    ttm_backup_bytes_avail() && !vdev->coherent_pages) {
 		shrink.purge_only = false;
 		vttm_shrink_passes(&shrink, may_wait, may_wait && sc->gfp_mask & __GFP_IO);
 	}

@@ -36,8 +36,18 @@ Stats driver_stats(const SystemFiles& files) {
 
 bool shrink(const SystemFiles& files, std::uint64_t pages) {
     const std::string directory = find_shrinker_debugfs(files);
-    return !directory.empty() &&
-           files.try_write(directory + "/scan", fmt::format("0 0 {}\n", pages)) == 0;
+    if (directory.empty() ||
+        files.try_write(directory + "/scan", fmt::format("0 0 {}\n", pages)) != 0)
+        return false;
+    // Coherent pages are swapped out by a worker.
+    for (int i = 0; i < 3000 && driver_stats(files).at("swapout_wanted") > 0; ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return true;
+}
+
+std::int64_t pages_given_back(const SystemFiles& files) {
+    const Stats stats = driver_stats(files);
+    return stats.at("shrunk_pages") + stats.at("swapout_pages");
 }
 
 Gpu::Bound Gpu::create(std::uint64_t bytes, std::uint32_t domains, std::uint32_t caching,

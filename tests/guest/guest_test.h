@@ -33,8 +33,10 @@ inline constexpr std::uint64_t kKey = 0x1234'5678'9abc'def1;
 using Stats = std::map<std::string, std::int64_t>;
 
 Stats driver_stats(const SystemFiles& files);
-// Asks vttm's shrinker for `pages`; false if it cannot be reached.
+// Asks vttm's shrinker for `pages`, and returns when it has done what it can; false if it cannot be reached.
 bool shrink(const SystemFiles& files, std::uint64_t pages);
+// What it has freed so far, by whatever way.
+std::int64_t pages_given_back(const SystemFiles& files);
 
 // A device file with an address space, buffers bound in it, and jobs.
 class Gpu {

@@ -67,6 +67,22 @@ void run_iommu_tests(const StageContext& context, report::TestResults& into) {
     machine.stop(milliseconds(5000));
 }
 
+// With all DMA through bounce buffers, but for memory that was asked for as shared.
+void run_bounce_tests(const StageContext& context, report::TestResults& into) {
+    machine::MachineConfig config = stage_machine(context);
+    config.vram_mib = 64;
+    config.cmdline_extra += " swiotlb=force";
+    machine::Machine machine(config);
+    context.progress.phase("test guest: boot with bounce buffers");
+    machine.start();
+    into.append(run_program(context, machine,
+                            "BounceTest.*:ReuseTest.*:*ShapeTest.*:EngineTest.*:VmTest.*:LargeLeafTest.*:"
+                            "MemoryTest.MoreVram*:PlugTest.*:PowerTest.*:ConcurrencyTest.*"),
+                "bounce");
+    check_guest(context, machine);
+    machine.stop(milliseconds(5000));
+}
+
 }  // namespace
 
 void run_guest_tests(const StageContext& context, report::TestResults& into) {
@@ -79,10 +95,11 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: boot");
     machine.start();
     context.progress.phase("test guest: GoogleTest in the guest");
-    into.append(run_program(context, machine, "-SleepTest.*:HostUnplugTest.*:IommuTest.*"));
+    into.append(run_program(context, machine, "-SleepTest.*:HostUnplugTest.*:IommuTest.*:BounceTest.*"));
     check_guest(context, machine);
     machine.stop(milliseconds(5000));
     run_iommu_tests(context, into);
+    run_bounce_tests(context, into);
     run_sleep_tests(context, into);
 }
 

@@ -92,16 +92,6 @@ TEST_F(VmTest, DeviceIsThereWithVramAndStats) {
     EXPECT_TRUE(fs::exists(m.witness_log()));
 }
 
-// CPU and device would each have a buffer of its own. The driver says so and leaves the device alone.
-TEST_F(VmTest, DriverRefusesBounceBuffers) {
-    config.cmdline_extra = "swiotlb=force";
-    Machine m(config);
-    m.start();
-    const auto hello = m.agent().call("hello");
-    EXPECT_TRUE(hello.at("abi").is_null()) << hello;
-    EXPECT_NE(slurp(m.console_log()).find("DMA goes through bounce buffers"), std::string::npos);
-}
-
 TEST_F(VmTest, PanicIsAGuestPanic) {
     Machine m(config);
     m.start();
