@@ -238,6 +238,32 @@ int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 	return ret;
 }
 
+/*
+ * A job that moved or cleared @bo has failed for good. So what is there is old content, maybe of
+ * somebody else. Jobs behind that one fail (vttm_job_check()); who uses the buffer next comes here
+ * first, and finds one of zeroes, as after a purge. Under its reservation.
+ */
+int vttm_bo_drop_lost(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	struct ttm_tt *tt = bo->tbo.ttm;
+	int ret;
+
+	if (!READ_ONCE(bo->lost))
+		return 0;
+	/* A move is several jobs: the last one of them could still say the same, of new content. */
+	ret = ttm_bo_wait_ctx(&bo->tbo, ctx);
+	/* Only pages that are there can be dropped. */
+	if (!ret && tt && ttm_tt_is_swapped(tt))
+		ret = ttm_bo_populate(&bo->tbo, ctx);
+	if (ret)
+		return ret;
+	ttm_bo_unmap_virtual(&bo->tbo);
+	ret = vttm_bo_discard(bo, ctx);
+	if (!ret)
+		WRITE_ONCE(bo->lost, false);
+	return ret;
+}
+
 static bool vttm_bo_has_content(struct ttm_buffer_object *tbo)
 {
 	struct ttm_tt *tt = tbo->ttm;

@@ -23,6 +23,8 @@ struct vttm_bo {
 	u32 madv;
 	bool purged;
 	struct list_head mappings; /* struct vttm_mapping */
+	/* A move or clear has failed: see vttm_bo_drop_lost(). Set in any context. */
+	bool lost;
 };
 
 static inline struct vttm_bo *to_vttm_bo(struct ttm_buffer_object *tbo)
@@ -75,6 +77,7 @@ int vttm_bo_validate(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 int vttm_bo_make_mappable(struct vttm_bo *bo);
 u32 vttm_bo_place(struct vttm_bo *bo);
 int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
+int vttm_bo_drop_lost(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 
 /* vttm_gem.c */
 extern const struct drm_gem_object_funcs vttm_gem_funcs;

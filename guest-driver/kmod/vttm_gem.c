@@ -22,41 +22,109 @@ static void vttm_gem_close(struct drm_gem_object *obj, struct drm_file *file)
 	vttm_vm_forget_bo(vfile->vm, gem_to_vttm_bo(obj));
 }
 
+/*
+ * Waits for moves of the buffer, if it may without the mmap lock: else VM_FAULT_RETRY, and the
+ * reservation is dropped. (TTM does the same, but does not ask how they ended.)
+ */
+static vm_fault_t vttm_gem_fault_idle(struct ttm_buffer_object *tbo, struct vm_fault *vmf)
+{
+	struct dma_resv *resv = tbo->base.resv;
+	long ret;
+
+	if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_KERNEL))
+		return 0;
+
+	if (fault_flag_allow_retry_first(vmf->flags)) {
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return VM_FAULT_RETRY;
+		drm_gem_object_get(&tbo->base);
+		mmap_read_unlock(vmf->vma->vm_mm);
+		dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true, MAX_SCHEDULE_TIMEOUT);
+		dma_resv_unlock(resv);
+		drm_gem_object_put(&tbo->base);
+		return VM_FAULT_RETRY;
+	}
+	ret = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true, MAX_SCHEDULE_TIMEOUT);
+	return ret < 0 ? VM_FAULT_NOPAGE : 0;
+}
+
+/* Has the buffer where the CPU reaches it, with its content, or zeroes if that is lost. */
+static vm_fault_t vttm_gem_fault_ready(struct ttm_buffer_object *tbo, struct vm_fault *vmf)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	struct vttm_bo *bo = to_vttm_bo(tbo);
+	vm_fault_t ret;
+	int err;
+
+	do {
+		err = vttm_bo_make_mappable(bo);
+		if (err)
+			break;
+		ret = vttm_gem_fault_idle(tbo, vmf);
+		if (ret)
+			return ret;
+		if (!READ_ONCE(bo->lost))
+			return 0;
+		/* It has no place then. */
+		err = vttm_bo_drop_lost(bo, &ctx);
+	} while (!err);
+
+	if (err == -EINTR || err == -ERESTARTSYS)
+		return VM_FAULT_NOPAGE;
+	return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+}
+
 static vm_fault_t vttm_gem_fault(struct vm_fault *vmf)
 {
 	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
 	vm_fault_t ret;
-	int idx, err;
+	int idx;
 
 	ret = ttm_bo_vm_reserve(tbo, vmf);
 	if (ret)
 		return ret;
 
 	if (drm_dev_enter(tbo->base.dev, &idx)) {
-		err = vttm_bo_make_mappable(to_vttm_bo(tbo));
-		if (!err)
+		ret = vttm_gem_fault_ready(tbo, vmf);
+		if (!ret)
 			ret = ttm_bo_vm_fault_reserved(vmf, vmf->vma->vm_page_prot,
 						       TTM_BO_VM_NUM_PREFAULT);
-		else if (err == -EINTR || err == -ERESTARTSYS)
-			ret = VM_FAULT_NOPAGE;
-		else
-			ret = err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 		drm_dev_exit(idx);
 	} else {
 		ret = ttm_bo_vm_dummy_page(vmf, vmf->vma->vm_page_prot);
 	}
-	/* TTM has dropped the reservation with the mmap lock. */
+	/* The reservation was dropped with the mmap lock. */
 	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
 		return ret;
 	dma_resv_unlock(tbo->base.resv);
 	return ret;
 }
 
+/* For debuggers: what ttm_bo_vm_access() shows is as it is, so it has to be right before. */
+static int vttm_gem_access(struct vm_area_struct *vma, unsigned long addr, void *buf, int len,
+			   int write)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	int ret;
+
+	ret = dma_resv_lock_interruptible(tbo->base.resv, NULL);
+	if (ret)
+		return ret;
+	ret = ttm_bo_wait_ctx(tbo, &ctx);
+	if (!ret)
+		ret = vttm_bo_drop_lost(to_vttm_bo(tbo), &ctx);
+	if (!ret)
+		ret = vttm_bo_make_mappable(to_vttm_bo(tbo));
+	dma_resv_unlock(tbo->base.resv);
+	return ret ?: ttm_bo_vm_access(vma, addr, buf, len, write);
+}
+
 static const struct vm_operations_struct vttm_gem_vm_ops = {
 	.fault = vttm_gem_fault,
 	.open = ttm_bo_vm_open,
 	.close = ttm_bo_vm_close,
-	.access = ttm_bo_vm_access,
+	.access = vttm_gem_access,
 };
 
 const struct drm_gem_object_funcs vttm_gem_funcs = {

@@ -86,10 +86,15 @@ static void vttm_push_fill(struct vttm_job *job, const struct vttm_span *dst, u6
 	vttm_job_push(job, 0);
 }
 
-static struct vttm_job *vttm_migrate_job(struct vttm_device *vdev)
+static struct vttm_job *vttm_migrate_job(struct vttm_device *vdev, struct vttm_bo *bo)
 {
-	return vttm_job_create(&vdev->engines[VTTM_ENGINE_COPY], &vdev->migrate_entity, NULL,
-			       VTTM_MIGRATE_DWORDS, NULL);
+	struct vttm_job *job = vttm_job_create(&vdev->engines[VTTM_ENGINE_COPY],
+					       &vdev->migrate_entity, NULL, VTTM_MIGRATE_DWORDS,
+					       NULL);
+
+	if (!IS_ERR(job))
+		job->bo = bo;
+	return job;
 }
 
 static struct dma_fence *vttm_migrate_push(struct vttm_device *vdev, struct vttm_job *job)
@@ -98,6 +103,8 @@ static struct dma_fence *vttm_migrate_push(struct vttm_device *vdev, struct vttm
 
 	mutex_lock(&vdev->migrate_lock);
 	drm_sched_job_arm(&job->base);
+	/* Jobs behind it look whether it has failed, so they may not be in the ring before. */
+	set_bit(DRM_SCHED_FENCE_DONT_PIPELINE, &job->base.s_fence->finished.flags);
 	fence = dma_fence_get(&job->base.s_fence->finished);
 	drm_sched_entity_push_job(&job->base);
 	mutex_unlock(&vdev->migrate_lock);
@@ -123,7 +130,7 @@ static struct dma_fence *vttm_migrate(struct vttm_bo *bo, struct ttm_resource *d
 		vttm_span_first(&from, bo, src);
 
 	while (to.len) {
-		struct vttm_job *job = vttm_migrate_job(vdev);
+		struct vttm_job *job = vttm_migrate_job(vdev, bo);
 
 		if (IS_ERR(job)) {
 			ret = PTR_ERR(job);

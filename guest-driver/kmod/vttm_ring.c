@@ -157,11 +157,8 @@ static void vttm_fence_finish(struct vttm_engine *engine, struct vttm_fence *fen
 	list_del_init(&fence->link);
 	if (error) {
 		dma_fence_set_error(&fence->base, error);
-		atomic64_inc(&engine->vdev->stats.job_errors);
-		if (!fence->job->vm)
-			drm_err(&engine->vdev->drm,
-				"a move or clear of a buffer failed (fault %u, error %d): content lost\n",
-				fence->status, error);
+		/* Before anybody hears of it. */
+		vttm_job_failed(fence->job, fence->status, error);
 	}
 	fence->job = NULL;
 	dma_fence_signal(&fence->base);

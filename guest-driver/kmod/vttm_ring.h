@@ -12,6 +12,7 @@
 #include "vttm_packets.h"
 #include "vttm_regs.h"
 
+struct vttm_bo;
 struct vttm_device;
 struct vttm_vm;
 
@@ -60,6 +61,10 @@ struct vttm_job {
 	struct drm_sched_job base;
 	struct vttm_engine *engine;
 	struct vttm_vm *vm; /* NULL: the driver's own job, in physical spaces */
+	struct drm_gem_object **objs; /* what it uses; holds references */
+	u32 num_objs;
+	/* The driver's own: what it moves or clears. Its fence keeps that from being freed. */
+	struct vttm_bo *bo;
 	struct vttm_fence *fence;
 	unsigned int tries;
 	u32 num_dwords;
@@ -92,6 +97,7 @@ bool vttm_ring_progressed(struct vttm_engine *engine);
 struct vttm_job *vttm_job_create(struct vttm_engine *engine, struct drm_sched_entity *entity,
 				 struct vttm_vm *vm, u32 max_dwords, struct drm_file *file);
 void vttm_job_destroy(struct vttm_job *job);
+void vttm_job_failed(struct vttm_job *job, u32 status, int error);
 
 /* Appends one dword; the caller has asked for enough at creation. */
 static inline void vttm_job_push(struct vttm_job *job, u32 dword)

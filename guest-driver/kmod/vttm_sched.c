@@ -4,9 +4,11 @@
 #include <linux/pci.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_gem.h>
 #include <drm/drm_managed.h>
 #include <drm/drm_print.h>
 
+#include "vttm_bo.h"
 #include "vttm_drv.h"
 #include "vttm_vm.h"
 
@@ -58,6 +60,11 @@ struct vttm_job *vttm_job_create(struct vttm_engine *engine, struct drm_sched_en
 
 static void vttm_job_free(struct vttm_job *job)
 {
+	u32 i;
+
+	for (i = 0; i < job->num_objs; i++)
+		drm_gem_object_put(job->objs[i]);
+	kvfree(job->objs);
 	if (dma_fence_was_initialized(&job->fence->base))
 		dma_fence_put(&job->fence->base);
 	else
@@ -74,26 +81,50 @@ void vttm_job_destroy(struct vttm_job *job)
 	vttm_job_free(job);
 }
 
+/* A job has ended with @error, or never begins; its fence has not signalled yet. Any context. */
+void vttm_job_failed(struct vttm_job *job, u32 status, int error)
+{
+	struct vttm_device *vdev = job->engine->vdev;
+
+	atomic64_inc(&vdev->stats.job_errors);
+	if (!job->bo)
+		return;
+	WRITE_ONCE(job->bo->lost, true);
+	drm_err_ratelimited(&vdev->drm,
+			    "a move or clear of a buffer failed (fault %u, error %d): content lost\n",
+			    status, error);
+}
+
+/* Whether @job may begin. All that it waits for has ended, moves of its buffers among it. */
+static int vttm_job_check(struct vttm_job *job)
+{
+	u32 i;
+
+	/* Killed while it was queued. */
+	if (job->base.s_fence->finished.error)
+		return job->base.s_fence->finished.error;
+	for (i = 0; i < job->num_objs; i++)
+		if (READ_ONCE(gem_to_vttm_bo(job->objs[i])->lost))
+			return -ENODATA;
+	return READ_ONCE(job->engine->vdev->dead) ? -ENODEV : 0;
+}
+
 static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
 {
 	struct vttm_job *job = to_vttm_job(sched_job);
 	struct vttm_engine *engine = job->engine;
 	struct vttm_device *vdev = engine->vdev;
 	struct dma_fence *ret;
-	int idx;
+	int idx, error;
 
 	atomic64_inc(&vdev->stats.jobs);
 
-	/* Killed while it was queued. */
-	if (job->base.s_fence->finished.error)
-		return ERR_PTR(job->base.s_fence->finished.error);
-
-	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx)) {
-		atomic64_inc(&vdev->stats.job_errors);
-		if (!job->vm)
-			drm_err_ratelimited(&vdev->drm,
-					    "a move or clear of a buffer has no device: content lost\n");
-		return ERR_PTR(-ENODEV);
+	error = vttm_job_check(job);
+	if (!error && !drm_dev_enter(&vdev->drm, &idx))
+		error = -ENODEV;
+	if (error) {
+		vttm_job_failed(job, VTTM_FAULT_NONE, error);
+		return ERR_PTR(error);
 	}
 	vttm_ring_emit_new(engine, job);
 	ret = dma_fence_get(&job->fence->base);

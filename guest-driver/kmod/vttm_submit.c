@@ -23,9 +23,9 @@
 struct vttm_submit {
 	struct vttm_device *vdev;
 	struct vttm_file *vfile;
-	struct drm_gem_object **objs;
-	u32 num_objs;
 	struct vttm_job *job;
+	struct drm_gem_object **objs; /* these two: the job's */
+	u32 num_objs;
 	struct vttm_queue *queue;
 	struct drm_syncobj *syncobj_out;
 	struct drm_exec exec;
@@ -51,11 +51,12 @@ static int vttm_submit_load(struct vttm_submit *submit, struct drm_vttm_submit *
 	if (ret)
 		return ret;
 
-	ret = drm_gem_objects_lookup(file, u64_to_user_ptr(args->bos), args->num_bos,
-				     &submit->objs);
+	ret = drm_gem_objects_lookup(file, u64_to_user_ptr(args->bos), args->num_bos, &job->objs);
 	if (ret)
 		return ret;
-	submit->num_objs = args->num_bos;
+	job->num_objs = args->num_bos;
+	submit->objs = job->objs;
+	submit->num_objs = job->num_objs;
 
 	if (args->syncobj_in) {
 		ret = drm_sched_job_add_syncobj_dependency(&job->base, file, args->syncobj_in, 0);
@@ -72,11 +73,6 @@ static int vttm_submit_load(struct vttm_submit *submit, struct drm_vttm_submit *
 
 static void vttm_submit_unload(struct vttm_submit *submit)
 {
-	u32 i;
-
-	for (i = 0; i < submit->num_objs; i++)
-		drm_gem_object_put(submit->objs[i]);
-	kvfree(submit->objs);
 	if (submit->syncobj_out)
 		drm_syncobj_put(submit->syncobj_out);
 	if (submit->job)
@@ -105,7 +101,11 @@ static int vttm_submit_lock(struct vttm_submit *submit)
 	}
 
 	for (i = 0; i < submit->num_objs; i++) {
-		ret = vttm_bo_validate(gem_to_vttm_bo(submit->objs[i]), &ctx);
+		struct vttm_bo *bo = gem_to_vttm_bo(submit->objs[i]);
+
+		ret = vttm_bo_drop_lost(bo, &ctx);
+		if (!ret)
+			ret = vttm_bo_validate(bo, &ctx);
 		if (ret)
 			goto err_fini;
 		/* The move may have taken the slot. */

@@ -126,8 +126,8 @@ struct drm_vttm_submit {
 
 /*
  * WAIT: until job @seqno of @engine (of this file) is done. ETIME: not within @timeout_ns. EIO: the
- * job failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset. @timeout_ns 0 only
- * asks. Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it
+ * job failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset; ENODATA: not begun,
+ * as the content of a buffer in @bos is lost (see GEM_MADVISE). @timeout_ns 0 only asks. Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it
  * returns 0.
  */
 struct drm_vttm_wait {
@@ -139,7 +139,8 @@ struct drm_vttm_wait {
 
 /*
  * GEM_MADVISE: DONTNEED lets shrinker and eviction drop the content; WILLNEED takes that back. A
- * purged buffer is one of zeroes again.
+ * purged buffer is one of zeroes again. So is one whose content the device lost on the way to or
+ * from VRAM: it is told as purged from its next use on.
  */
 #define VTTM_MADV_WILLNEED 0
 #define VTTM_MADV_DONTNEED 1

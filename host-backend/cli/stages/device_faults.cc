@@ -5,6 +5,7 @@
 
 #include "host-backend/cli/stages/device_dying.h"
 #include "host-backend/cli/stages/fault_orders.h"
+#include "host-backend/cli/stages/lost_moves.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "protocol/vttm_stamp.h"
@@ -137,6 +138,7 @@ void run_device_faults(const StageContext& context, report::TestResults& into) {
                     Session::Clock::now() + std::chrono::seconds(config.timeout_s));
     SwapCycle cycle(session, config, "copy", context.progress);
     DeviceFaults(context, session, cycle, into).run();
+    run_lost_moves(context, session, config, cycle, into);
     run_dying_device(context, session, config, cycle, into);
     check_guest(context, machine);
     machine.stop(std::chrono::seconds(5));

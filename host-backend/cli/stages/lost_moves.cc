@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// A move that fails leaves a buffer at a place that nobody has written to, but others before. What they
+// left there must not be seen: the buffer is one of zeroes, and a job behind the move fails.
+#include "host-backend/cli/stages/lost_moves.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "host-backend/cli/stages/fault_orders.h"
+#include "host-backend/pressure/vram_balloon.h"
+
+namespace vttm::cli {
+namespace {
+
+using oracle::PageClass;
+using report::TestStatus;
+using std::chrono::seconds;
+
+class LostMoves {
+public:
+    LostMoves(const StageContext& context, Session& session, const SwapCycleConfig& config,
+              SwapCycle& cycle, report::TestResults& into)
+        : context_(context),
+          session_(session),
+          config_(config),
+          cycle_(cycle),
+          into_(into),
+          orders_(session.machine()) {}
+
+    // From VRAM to memory that was the kernel's or another process's.
+    void out_of_vram() {
+        context_.progress.phase("test lost moves: out of VRAM");
+        std::string why = good_again();
+        const oracle::Counters before = session_.counters();
+        pressure::VramBalloon balloon = small_vram();
+        orders_.give(kOrder);
+        balloon.step();
+        why += orders_.end();
+        why += must_be_zeroes();
+        why += must_have_grown(before, 1);
+        balloon.release();
+        check("out_of_vram", why + good_again());
+    }
+
+    // Back to VRAM, full of what other buffers had there. The job that it was for hears of it.
+    void into_vram() {
+        context_.progress.phase("test lost moves: into VRAM");
+        std::string why = good_again();
+        const oracle::Counters before = session_.counters();
+        pressure::VramBalloon balloon = small_vram();
+        balloon.step();
+        balloon.release();
+        orders_.give(kOrder);
+        int error = 0;
+        try {
+            session_.verify(By::kDevice);
+        } catch (const machine::AgentError& e) {
+            error = e.error_number;
+        }
+        if (error != ENODATA)
+            why += fmt::format("the job failed with \"{}\", not with {}\n", std::strerror(error),
+                               std::strerror(ENODATA));
+        why += orders_.end();
+        why += must_be_zeroes();
+        why += must_have_grown(before, 2);
+        check("into_vram", why + good_again());
+    }
+
+private:
+    static constexpr const char* kOrder = R"({"kind": "dma-error", "engine": "copy"})";
+
+    pressure::VramBalloon small_vram() {
+        return {[this](const std::string& command, nlohmann::json arguments) {
+                    return session_.machine().qmp(command, std::move(arguments));
+                },
+                session_.machine().agent(),
+                {.vram_mib = config_.vram_mib,
+                 .target_mib = kSmallVramMib,
+                 .limit = {.each = seconds(60), .until = session_.deadline()}}};
+    }
+    void check(const std::string& name, const std::string& why) {
+        into_.cases.push_back(make_case("lost_moves", name,
+                                        why.empty() ? TestStatus::kPassed : TestStatus::kFailed,
+                                        why));
+        session_.machine().check();
+    }
+    std::string good_again() {
+        cycle_.fill();
+        cycle_.verify();
+        return must_find(cycle_.result(), 0, PageClass::kGood);
+    }
+    // All of one buffer; the others are whole.
+    std::string must_be_zeroes() {
+        cycle_.verify();
+        const oracle::CycleResult seen = cycle_.result();
+        const std::size_t count = seen.cpu.bad.size();
+        std::set<std::uint64_t> buffers;
+        for (const oracle::BadPage& bad : seen.cpu.bad) buffers.insert(bad.id.buffer);
+        std::string why;
+        if (buffers.size() != 1) why += fmt::format("{} buffers are not whole\n", buffers.size());
+        context_.progress.note(fmt::format("lost moves: {} pages of zeroes", count));
+        return why + must_find(seen, count, PageClass::kZero);
+    }
+    std::string must_have_grown(const oracle::Counters& before, std::int64_t job_errors) {
+        const oracle::Counters grown = oracle::delta(before, session_.counters());
+        std::string why;
+        for (const auto& [name, by] : {std::pair{"vttm.job_errors", job_errors},
+                                       {"vttm.faults", std::int64_t{1}},
+                                       {"vttm.stale", std::int64_t{0}}})
+            if (grown.at(name) != by)
+                why += fmt::format("{} grew by {}, not by {}\n", name, grown.at(name), by);
+        return why;
+    }
+
+    const StageContext& context_;
+    Session& session_;
+    const SwapCycleConfig& config_;
+    SwapCycle& cycle_;
+    report::TestResults& into_;
+    FaultOrders orders_;
+};
+
+}  // namespace
+
+void run_lost_moves(const StageContext& context, Session& session, const SwapCycleConfig& config,
+                    SwapCycle& cycle, report::TestResults& into) {
+    LostMoves lost(context, session, config, cycle, into);
+    lost.out_of_vram();
+    lost.into_vram();
+}
+
+}  // namespace vttm::cli
