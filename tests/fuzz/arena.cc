@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "host-backend/model/state.h"
 #include "protocol/vttm_fault.h"
@@ -206,6 +207,12 @@ void Arena::reset() {
     settle();
 }
 
+void Arena::set_fault_plan(const std::string& text) {
+    device_.set_fault_plan(text);
+    faults_ = true;
+    settle();
+}
+
 void Arena::pause() {
     device_.pause();
     paused_++;
@@ -261,9 +268,13 @@ std::string Arena::move() {
 std::string Arena::end(bool thorough) {
     hook_ = nullptr;
     while (paused_) resume();
+    if (faults_) set_fault_plan("");  // a device that was removed is there again
     device_.pause();
-    const std::string moved = move();
+    std::string moved = move();
     device_.resume();
+    // What is late is nothing that can be saved.
+    if (std::exchange(faults_, false) && moved.starts_with("a fault that the host ordered is still"))
+        moved.clear();
     set_vram_target(kVram);  // the host's: a reset leaves it
     reset();
     digest_ = mix(seen_, bus_.events());

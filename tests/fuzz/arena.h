@@ -61,6 +61,8 @@ public:
 
     // Not within a hook.
     void reset();
+    // The host's; its end is the input's.
+    void set_fault_plan(const std::string& text);
     void pause();
     void resume();
     bool paused() const { return paused_; }
@@ -104,6 +106,7 @@ private:
     std::array<uint32_t, kLanes> tail_{};
     unsigned paused_ = 0;  // by the input, or as several writes shall come at once
     bool in_hook_ = false;
+    bool faults_ = false;  // there was a plan
     unsigned engine_ = 0;  // the one that is at work
     unsigned callbacks_ = 0;
     unsigned turns_ = 0;

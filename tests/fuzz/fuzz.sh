@@ -9,8 +9,8 @@
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 case ${1:-} in
-model) sources='tests/fuzz/model_fuzz.cc tests/fuzz/model_input.cc tests/fuzz/packet_input.cc tests/fuzz/arena.cc' length=640 ;;
-walk) sources='tests/fuzz/walk_fuzz.cc tests/fuzz/walk_input.cc tests/fuzz/reference_walk.cc' length=256 ;;
+model) sources='tests/fuzz/model_fuzz.cc tests/fuzz/model_input.cc tests/fuzz/packet_input.cc tests/fuzz/fault_input.cc tests/fuzz/arena.cc' length=640 ;;
+walk) sources='tests/fuzz/walk_fuzz.cc tests/fuzz/walk_input.cc tests/fuzz/reference_walk.cc tests/fuzz/reference_packet.cc tests/fuzz/indirect_run.cc' length=256 ;;
 state) sources='tests/fuzz/state_fuzz.cc tests/fuzz/state_input.cc' length=64 ;;
 *) sed -n '3,8s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

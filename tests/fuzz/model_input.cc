@@ -8,6 +8,7 @@
 
 #include "protocol/vttm_fault.h"
 #include "tests/fuzz/arena.h"
+#include "tests/fuzz/fault_input.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/packet_input.h"
 
@@ -189,6 +190,9 @@ private:
                         break;
                     case 4:
                         signal();
+                        break;
+                    case 6:
+                        arena_.set_fault_plan(fault_plan(in_, 3, kVram));
                         break;
                     default:
                         poke_64k();

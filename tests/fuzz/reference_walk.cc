@@ -37,13 +37,20 @@ vttm_fault_reason ReferenceMmu::check_64k(uint64_t table, uint64_t entry, uint64
     return VTTM_FAULT_NONE;
 }
 
-ReferenceMmu::Walk ReferenceMmu::walk_tables(unsigned level, uint64_t table, uint64_t va) const {
+ReferenceMmu::Walk ReferenceMmu::walk_tables(unsigned level, uint64_t table, uint64_t va,
+                                             bool real) const {
     Walk walk;
     for (;; level--) {
         if ((walk.reason = table_fault(table))) return walk;
         walk.led_to[level] = table;
         const uint64_t index = va >> (kPageBits + 9 * level) & 511;
-        const uint64_t entry = *read_(table & VTTM_PTE_SYSTEM, (table & kAddress) + index * 8);
+        const uint64_t at = (table & kAddress) + index * 8;
+        if (real && !(table & VTTM_PTE_SYSTEM) && is_poisoned(at)) {
+            walk.reason = VTTM_FAULT_POISON;
+            walk.unread = at;
+            return walk;
+        }
+        const uint64_t entry = *read_(table & VTTM_PTE_SYSTEM, at);
         const bool large = entry & VTTM_PTE_LARGE;
         const bool leaf = level == 0 || (level == 1 && large);
 
@@ -69,7 +76,7 @@ ReferenceMmu::Walk ReferenceMmu::walk_tables(unsigned level, uint64_t table, uin
     }
 }
 
-ReferenceMmu::Walk ReferenceMmu::walk_root(uint32_t vm, uint64_t va) const {
+ReferenceMmu::Walk ReferenceMmu::walk_root(uint32_t vm, uint64_t va, bool real) const {
     const auto it = roots_.find(vm);
     const uint64_t root = it == roots_.end() ? 0 : it->second;
     Walk walk;
@@ -79,7 +86,7 @@ ReferenceMmu::Walk ReferenceMmu::walk_root(uint32_t vm, uint64_t va) const {
         walk.reason = VTTM_FAULT_RESERVED_BITS;
     else if (root & VTTM_PTE_LARGE)
         walk.reason = VTTM_FAULT_LEAF_LEVEL;
-    return walk.reason ? walk : walk_tables(3, root, va);
+    return walk.reason ? walk : walk_tables(3, root, va, real);
 }
 
 std::optional<ReferenceMmu::Cached> ReferenceMmu::look(const Cache& cache, uint32_t vm, uint64_t va,
@@ -96,28 +103,30 @@ model::Translation ReferenceMmu::translate(uint32_t vm, uint64_t va, bool write)
         t.reason = VTTM_FAULT_NO_VM;
         return t;
     }
-    const Walk now = walk_root(vm, va);
+    const Walk now = walk_root(vm, va, false);
     auto leaf = look(leaves_, vm, va, {kPageBits, k64KBits, k2MBits});
     if (leaf) {
         t.stale = now.reason || now.bits != leaf->bits || now.entry != leaf->entry;
     } else {
-        Walk walk = now;
         unsigned known = 3;  // the lowest table that the page-walk cache knows
+        uint64_t from = 0;
         for (unsigned level = 0; level < 3; level++) {
             const auto it = tables_.find({vm, below(level), va >> below(level)});
             if (it == tables_.end()) continue;
             known = level;
-            if (it->second == now.led_to[level]) break;
+            from = it->second;
+            if (from == now.led_to[level]) break;
             t.stale = true;
-            t.phys = it->second & kAddress;
-            t.space = space(it->second);
-            walk = walk_tables(level, it->second, va);
+            t.phys = from & kAddress;
+            t.space = space(from);
             break;
         }
+        const Walk walk = known < 3 ? walk_tables(known, from, va, true) : walk_root(vm, va, true);
         for (unsigned level = 0; level < known; level++)
             if (walk.led_to[level])
                 tables_[{vm, below(level), va >> below(level)}] = walk.led_to[level];
         t.reason = walk.reason;
+        t.poisoned = walk.unread;
         if (t.reason) return t;
         leaves_[{vm, walk.bits, va >> walk.bits}] = walk.entry;
         leaf = Cached{walk.entry, walk.bits};

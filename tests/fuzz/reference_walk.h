@@ -8,7 +8,9 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <tuple>
+#include <utility>
 
 #include "host-backend/model/mmu.h"
 
@@ -25,6 +27,9 @@ public:
     void set_root(uint32_t vm, uint64_t root) { roots_[vm] = root; }
     model::Translation translate(uint32_t vm, uint64_t va, bool write);
     void invalidate(const model::TlbInvalidation& inv);
+    // Pages of VRAM that cannot be read, by their offset.
+    void poison(std::set<uint64_t> pages) { poisoned_ = std::move(pages); }
+    bool is_poisoned(uint64_t offset) const { return poisoned_.contains(offset >> 12 << 12); }
 
 private:
     struct Walk {
@@ -32,6 +37,7 @@ private:
         uint64_t entry = 0;                // the leaf, as its first page's entry
         unsigned bits = 0;                 // of its size
         std::array<uint64_t, 4> led_to{};  // what led to the table of each level
+        uint64_t unread = 0;               // the entry that is poisoned, if one is
     };
     struct Cached {
         uint64_t entry;
@@ -39,8 +45,9 @@ private:
     };
     using Cache = std::map<std::tuple<uint32_t, unsigned, uint64_t>, uint64_t>;  // VM, bits, index
 
-    Walk walk_root(uint32_t vm, uint64_t va) const;
-    Walk walk_tables(unsigned level, uint64_t entry, uint64_t va) const;
+    // @real: the device's own, which poison hinders; else only to look what is there.
+    Walk walk_root(uint32_t vm, uint64_t va, bool real) const;
+    Walk walk_tables(unsigned level, uint64_t entry, uint64_t va, bool real) const;
     vttm_fault_reason table_fault(uint64_t entry) const;
     vttm_fault_reason check_64k(uint64_t table, uint64_t entry, uint64_t va) const;
     static std::optional<Cached> look(const Cache& cache, uint32_t vm, uint64_t va,
@@ -52,6 +59,7 @@ private:
     std::map<uint32_t, uint64_t> roots_;
     Cache leaves_;
     Cache tables_;
+    std::set<uint64_t> poisoned_;
 };
 
 }  // namespace vttm::fuzz

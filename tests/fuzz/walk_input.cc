@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fuzz/walk_input.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
 
 #include "host-backend/model/executor.h"
+#include "host-backend/model/fault_lane.h"
 #include "host-backend/model/ring.h"
 #include "tests/fuzz/fuzz_bus.h"
+#include "tests/fuzz/indirect_run.h"
 #include "tests/fuzz/input.h"
+#include "tests/fuzz/reference_packet.h"
 #include "tests/fuzz/reference_walk.h"
 
 namespace vttm::fuzz {
@@ -23,30 +27,6 @@ constexpr uint64_t kHoleSize = 0x10000;
 constexpr uint64_t kTables = 8;  // pages 0 to 7 of RAM, and of VRAM; the others are data
 constexpr uint32_t kVms = 3;
 constexpr int kMaxSteps = 3;
-
-// Every packet that there is: who knows it, its length, its flags.
-struct Frame {
-    uint8_t op, copy, stamp;
-    uint32_t min, max, flags;
-};
-constexpr Frame kFrames[] = {
-    {0x00, 1, 1, 1, 1024, 0xff}, {0x01, 1, 1, 2, 2, 0},        {0x02, 1, 1, 5, 5, 0x10},
-    {0x10, 1, 0, 7, 7, 0x0f},    {0x11, 1, 0, 6, 6, 0x0f},     {0x20, 0, 1, 12, 12, 0x0f},
-    {0x21, 0, 1, 12, 12, 0x0f},  {0x03, 1, 1, 3, 3, 0x03},     {0x04, 1, 1, 5, 5, 0x13},
-    {0x05, 1, 1, 6, 6, 0x03},    {0x06, 1, 1, 9, 9, 0x13},     {0x07, 1, 1, 4, 4, 0x13},
-    {0x12, 1, 0, 9, 9, 0x0f},    {0x13, 1, 0, 7, 7, 0x0f},     {0x14, 1, 0, 6, 6, 0x3f},
-    {0x15, 1, 0, 6, 6, 0x3f},    {0x22, 0, 1, 9, 9, 0x0f},
-};
-
-const Frame* frame_of(vttm_engine_class cls, uint32_t header) {
-    for (const Frame& f : kFrames) {
-        const uint32_t n = header & 0xffff;
-        if (f.op == header >> 24 && (cls == VTTM_CLASS_COPY ? f.copy : f.stamp) && n >= f.min &&
-            n <= f.max)
-            return &f;
-    }
-    return nullptr;
-}
 
 class Bench final : private StaleSink {
 public:
@@ -68,6 +48,8 @@ private:
     void poke_table(Input& in);
     void invalidate(Input& in);
     void set_root(Input& in);
+    void poison(Input& in);
+    std::string indirect(Input& in);
     uint64_t entry(Input& in);
     uint64_t address(Input& in);
     Packet sane_packet(Input& in, vttm_engine_class cls);
@@ -88,6 +70,8 @@ private:
     std::unique_ptr<Executor> hash_ = make_hash_executor(ctx_);
     std::unique_ptr<Executor> sync_ = make_sync_executor(ctx_);
     std::unique_ptr<ReferenceMmu> reference_;
+    std::unique_ptr<FaultRecord> record_;
+    std::unique_ptr<FaultLane> lane_;
     bool compare_ = true;  // the executors translate, too: from then on the reference is behind
 };
 
@@ -139,6 +123,9 @@ std::string Bench::end(bool thorough) {
     witness_.flush();
     mmu_.invalidate(TlbInvalidation());
     roots_.reset();
+    faults_ = nullptr;
+    lane_.reset();
+    record_.reset();
     std::string wrong = memory_.check_and_clear();
     memory_.ram.restore();
     memory_.vram.restore();
@@ -198,6 +185,49 @@ void Bench::set_root(Input& in) {
     reference_->set_root(vm, root);
 }
 
+// Pages of VRAM that cannot be read, tables among them; or no more of that.
+void Bench::poison(Input& in) {
+    const uint8_t pages = in.u8();
+    std::set<uint64_t> bad;
+    FaultPlan plan;
+    for (uint64_t i = 0; i < kTables; i++) {
+        if (!(pages >> i & 1)) continue;
+        // Tables, and one page where buffers are.
+        FaultRule rule;
+        rule.kind = FaultKind::vram_poison;
+        rule.offset = (i ? i : 16) * kPage;
+        rule.pages = 1;
+        bad.insert(rule.offset);
+        plan.rules.push_back(rule);
+    }
+    faults_ = nullptr;
+    lane_.reset();
+    record_.reset();
+    reference_->poison(bad);
+    if (bad.empty()) return;
+    record_ = std::make_unique<FaultRecord>(std::move(plan), clock_);
+    lane_ = std::make_unique<FaultLane>(*record_, 0, 0);
+    faults_ = lane_.get();
+}
+
+std::string Bench::indirect(Input& in) {
+    walker_.release();
+    if (!compare_) {
+        // Executors have translated, too: both begin anew.
+        mmu_.invalidate(TlbInvalidation());
+        reference_->invalidate(TlbInvalidation());
+    }
+    const auto poke_word = [this](bool system, uint64_t addr, uint32_t word) {
+        WatchedMemory& memory = system ? memory_.ram : memory_.vram;
+        memory.touch(addr, 4);
+        std::memcpy(memory.at(addr), &word, 4);
+    };
+    return IndirectRun(ctx_, *sync_, *reference_,
+                       [this](bool system, uint64_t addr) { return read(system, addr); }, poke_word,
+                       kBytes)
+        .run(in, compare_);
+}
+
 uint64_t va_of(uint8_t how) {
     return (how & 7) * kPage + (how & 8 ? 15 * kPage : 0) + (how & 16 ? 2ull << 20 : 0) +
            (how & 32 ? 1ull << 30 : 0) + (how & 64 ? 1ull << 39 : 0) + (how & 128 ? 64 : 0);
@@ -220,12 +250,12 @@ std::string Bench::translate(Input& in) {
     const uint32_t vm = how % 64 == 63 ? kNoVm : how % kVms;
     const bool write = how & 0x40;
     const uint64_t va = va_of(in.u8());
-    const Translation got = mmu_.translate(walker_, vm, va, write);
+    const Translation got = mmu_.translate(walker_, vm, va, write, faults_);
     if (how & 0x80) walker_.release();
     if (!compare_) return {};
     const Translation want = reference_->translate(vm, va, write);
     if (got.reason == want.reason && got.stale == want.stale && got.space == want.space &&
-        got.phys == want.phys && got.bytes == want.bytes)
+        got.phys == want.phys && got.bytes == want.bytes && got.poisoned == want.poisoned)
         return {};
     return "VM " + std::to_string(vm) + " va " + std::to_string(va) + ": reason " +
            std::to_string(got.reason) + "/" + std::to_string(want.reason) + " stale " +
@@ -247,7 +277,7 @@ std::string Bench::fetch(Input& in) {
         const uint64_t at = ring.base + (ring.head + i * 4) % ring.size;
         uint32_t word = in.u32();
         if (i == 0 && how & 16) {
-            const Frame& f = kFrames[(word >> 24) % std::size(kFrames)];
+            const Frame& f = reference_frame(word >> 24);
             word = VTTM_PKT_HDR(f.op, word >> 16 & 0xff, how & 128 ? f.min : words);
         }
         if (!memory_.is_ram(at, 4)) continue;
@@ -262,37 +292,35 @@ std::string Bench::fetch(Input& in) {
     const Fault fault = fetch_packet(bus_, ring, cls, packet, next);
 
     // As the protocol has it.
-    const auto word = [&](uint32_t i) -> std::optional<uint32_t> {
-        const uint64_t at = ring.base + (ring.head + i * 4) % ring.size;
-        if (!memory_.is_ram(at, 4)) return std::nullopt;
-        uint32_t w;
-        std::memcpy(&w, memory_.ram.at(at), 4);
-        return w;
-    };
     vttm_fault_reason want = VTTM_FAULT_NONE;
-    uint32_t n = 0;
+    Fetched reference;
     const bool power = ring.size && !(ring.size & (ring.size - 1));
     if (!power || ring.size < 4096 || ring.size > 1 << 20 || ring.head >= ring.size ||
-        ring.tail >= ring.size || ring.head % 4 || ring.tail % 4)
+        ring.tail >= ring.size || ring.head % 4 || ring.tail % 4) {
         want = VTTM_FAULT_BAD_FRAMING;
-    else if (ring.base + (ring.size - 1) < ring.base || !word(0))
+    } else if (ring.base + (ring.size - 1) < ring.base) {
         want = VTTM_FAULT_BUS;
-    else {
-        n = *word(0) & 0xffff;
+    } else {
         const uint32_t there = (ring.tail + ring.size - ring.head) % ring.size / 4;
-        if (!frame_of(cls, *word(0)) || n > there) want = VTTM_FAULT_BAD_FRAMING;
-        for (uint32_t i = 1; i < n && !want; i++)
-            if (!word(i)) want = VTTM_FAULT_BUS;
+        reference = reference_fetch(cls, there, [&](uint32_t i) -> ReadWord {
+            const uint64_t at = ring.base + (ring.head + i * 4) % ring.size;
+            if (!memory_.is_ram(at, 4)) return {VTTM_FAULT_BUS};
+            ReadWord w;
+            std::memcpy(&w.word, memory_.ram.at(at), 4);
+            return w;
+        });
+        want = reference.reason;
     }
     if (fault.reason != want)
         return "fetch: reason " + std::to_string(fault.reason) + ", wanted " + std::to_string(want);
     if (want) return {};
-    for (uint32_t i = 0; i < n; i++)
-        if (packet.words[i] != *word(i)) return "fetch: a word is not that of the ring";
+    const uint32_t n = static_cast<uint32_t>(reference.words.size());
+    if (!std::equal(reference.words.begin(), reference.words.end(), packet.words.begin()))
+        return "fetch: a word is not that of the ring";
     if (packet.dwords != n || next != (ring.head + n * 4) % ring.size ||
         packet.bus_addr != ring.base + ring.head)
         return "fetch: wrong length or place";
-    const bool flags = !((packet.words[0] >> 16 & 0xff) & ~frame_of(cls, packet.words[0])->flags);
+    const bool flags = reference_flags_ok(packet.words[0]);
     if (flags_ok(packet.words[0]) != flags) return "fetch: flags";
     if (flags && executor_of(packet.op())) return execute(in, packet);
     return {};
@@ -423,6 +451,11 @@ std::string Bench::step(Input& in) {
             const Packet packet = sane_packet(in, cls);
             return execute(in, packet);
         }
+        case 10:
+            return indirect(in);
+        case 11:
+            poison(in);
+            return {};
         default:
             return translate(in);
     }
