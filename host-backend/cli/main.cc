@@ -84,6 +84,9 @@ void add_compare(CLI::App& app, cli::CompareOptions& o) {
     app.add_option(
         "--min-blocks", o.demands.min_blocks,
         "ends with 9 if a zero-copy way leaves less than this percentage of the 2 MiB blocks");
+    app.add_flag("--no-more-oom", o.demands.no_more_oom,
+                 "ends with 9 if more processes are killed for lack of memory with a zero-copy way than with copy/copy; "
+                 "needs --edge-runs");
     app.add_option("--json", o.json, "where the report goes (default: build/reports/compare.json)");
 }
 

@@ -25,8 +25,7 @@ public:
     }
 
     void ratios(const Way& way, const char* what, double (*figure)(const MemoryRound&), double bound) {
-        static const Way base{"copy", "copy"};
-        demand(way, what, "", paired_ratio(c_.memory, way, base, figure), bound,
+        demand(way, what, "", paired_ratio(c_.memory, way, kBase, figure), bound,
                [](double is, double most) { return !(is <= most); });
     }
 
@@ -35,9 +34,27 @@ public:
                [](double is, double least) { return !(is >= least); });
     }
 
+    void killed(const Way& way) {
+        more_killed(way, "with hardly any memory", killed_in(c_.edge, way), killed_in(c_.edge, kBase));
+        if (!c_.full.empty())
+            more_killed(way, "with swap nearly full", killed_in(c_.full, way), killed_in(c_.full, kBase));
+    }
+
     std::vector<std::string> take() { return std::move(lines_); }
 
 private:
+    // Only of as many runs can one have fewer kills than the other.
+    void more_killed(const Way& way, const char* when, const Killed& is, const Killed& most) {
+        if (is.runs == 0 || is.runs != most.runs)
+            lines_.push_back(fmt::format("{}: OOM kills {} were not measured in as many runs as {}'s ({} and {}), but "
+                                         "no more are demanded",
+                                         way.label(), when, kBase.label(), is.runs, most.runs));
+        else if (is.kills > most.kills)
+            lines_.push_back(fmt::format("{}: {} OOM kills {} in {} runs, but no more than {}'s {} are demanded",
+                                         way.label(), is.kills, when, is.runs, kBase.label(), most.kills));
+    }
+
+    inline static const Way kBase{"copy", "copy"};
     const Comparison& c_;
     std::vector<std::string> lines_;
 };
@@ -54,6 +71,7 @@ std::vector<std::string> unmet(const Comparison& c, const Demands& demands) {
         if (demands.max_in && way.restore == "auto")
             judge.ratios(way, "in, times copy/copy,", ms_per_mib_in, *demands.max_in);
         if (demands.min_blocks) judge.blocks(way, *demands.min_blocks);
+        if (demands.no_more_oom) judge.killed(way);
     }
     auto lines = judge.take();
     if (demands.any() && !any_way) lines.emplace_back("figures are demanded, but no zero-copy way was compared");

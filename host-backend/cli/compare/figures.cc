@@ -189,6 +189,26 @@ std::optional<Way> parse_way(std::string_view text) {
 
 bool zero_copy(const Way& way) { return way.backup != "copy"; }
 
+Killed killed_in(const std::vector<FullRun>& runs, const Way& way) {
+    Killed found;
+    for (const FullRun& r : runs) {
+        if (r.way != way) continue;
+        ++found.runs;
+        found.kills += r.oom_kills;
+    }
+    return found;
+}
+
+Killed killed_in(const std::vector<EdgeRun>& runs, const Way& way) {
+    Killed found;
+    for (const EdgeRun& r : runs) {
+        if (r.way != way) continue;
+        ++found.runs;
+        found.kills += std::max<std::uint64_t>(r.oom_kills, r.hog_survived ? 0 : 1);
+    }
+    return found;
+}
+
 std::optional<double> blocks_left(const std::vector<WearRun>& runs, const Way& way) {
     return median_of(runs, way, [](const WearRun& r) {
         return r.blocks_before ? 100.0 * static_cast<double>(r.blocks_after) /

@@ -116,6 +116,15 @@ std::optional<double> paired_ratio(const std::vector<Round>& rounds, const Way& 
 
 bool zero_copy(const Way& way);
 
+// What was killed for lack of memory, and in how many runs.
+struct Killed {
+    std::uint64_t runs = 0;
+    std::uint64_t kills = 0;
+};
+Killed killed_in(const std::vector<FullRun>& runs, const Way& way);
+// A hog that did not live counts, also where the kernel's log says nothing of it.
+Killed killed_in(const std::vector<EdgeRun>& runs, const Way& way);
+
 // Free 2 MiB blocks after the cycles, percent of those before; the median of the runs.
 std::optional<double> blocks_left(const std::vector<WearRun>& runs, const Way& way);
 

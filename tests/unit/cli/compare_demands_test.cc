@@ -9,7 +9,9 @@ namespace vttm::cli {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 const Way kCopy{"copy", "copy"};
 const Way kInsert{"insert", "auto"};
@@ -65,6 +67,59 @@ TEST(CompareDemands, WhatWasNotMeasuredIsNotMet) {
                             "insert: the share of 2 MiB blocks left was not measured, but 99 % is demanded"));
     c.ways = {kCopy};
     EXPECT_THAT(unmet(c, kIssue), ElementsAre("figures are demanded, but no zero-copy way was compared"));
+}
+
+// As many edge runs of each way as there are elements, with so many kills.
+Comparison at_the_edge(const std::vector<unsigned>& with_copy, const std::vector<unsigned>& with_insert) {
+    Comparison c = measured();
+    for (unsigned kills : with_copy)
+        c.edge.push_back({.way = kCopy, .oom_kills = kills, .hog_survived = kills == 0});
+    for (unsigned kills : with_insert)
+        c.edge.push_back({.way = kInsert, .oom_kills = kills, .hog_survived = kills == 0});
+    return c;
+}
+
+const Demands kNoMoreOom{.no_more_oom = true};
+
+TEST(CompareDemands, AsManyOomKillsAsWithCopyAreMet) {
+    EXPECT_THAT(unmet(at_the_edge({0, 0, 0}, {0, 0, 0}), kNoMoreOom), IsEmpty());
+    EXPECT_THAT(unmet(at_the_edge({0, 1, 0}, {1, 0, 0}), kNoMoreOom), IsEmpty());
+    EXPECT_THAT(unmet(at_the_edge({0, 2, 1}, {1, 1, 0}), kNoMoreOom), IsEmpty());
+    EXPECT_THAT(unmet(at_the_edge({0, 0, 0}, {1, 1, 1}), kIssue), IsEmpty()) << "nobody demanded it";
+}
+
+TEST(CompareDemands, MoreOomKillsThanWithCopyAreToldOfEachWay) {
+    EXPECT_THAT(unmet(at_the_edge({0, 1, 0}, {1, 0, 1}), kNoMoreOom),
+                ElementsAre("insert: 2 OOM kills with hardly any memory in 3 runs, but no more than copy/copy's 1 are "
+                            "demanded"));
+    Comparison c = at_the_edge({0}, {0});
+    c.edge[1].hog_survived = false;  // nobody told of the kill
+    EXPECT_THAT(unmet(c, kNoMoreOom), SizeIs(1));
+    c.ways.push_back({"swapcache", "auto"});
+    c.edge.push_back({.way = c.ways.back(), .oom_kills = 3});
+    EXPECT_THAT(unmet(c, kNoMoreOom),
+                ElementsAre(HasSubstr("insert: 1 OOM kills"), HasSubstr("swapcache: 3 OOM kills")));
+}
+
+TEST(CompareDemands, OomKillsWhileSwapIsNearlyFullCount) {
+    Comparison c = at_the_edge({0}, {0});
+    c.full = {{.way = kCopy}, {.way = kInsert}, {.way = kCopy, .oom_kills = 1}, {.way = kInsert, .oom_kills = 1}};
+    EXPECT_THAT(unmet(c, kNoMoreOom), IsEmpty());
+    c.full[1].oom_kills = 1;
+    EXPECT_THAT(unmet(c, kNoMoreOom),
+                ElementsAre("insert: 2 OOM kills with swap nearly full in 2 runs, but no more than copy/copy's 1 are "
+                            "demanded"));
+}
+
+TEST(CompareDemands, OomKillsInFewerRunsAreNotFewer) {
+    EXPECT_THAT(unmet(measured(), kNoMoreOom), ElementsAre(HasSubstr("were not measured"))) << "no --edge-runs";
+    EXPECT_THAT(unmet(at_the_edge({1, 0}, {0}), kNoMoreOom), ElementsAre(HasSubstr("(1 and 2)"))) << "it broke off";
+    EXPECT_THAT(unmet(at_the_edge({}, {0}), kNoMoreOom), ElementsAre(HasSubstr("(1 and 0)"))) << "no copy/copy";
+    Comparison c = at_the_edge({0}, {0});
+    c.full = {{.way = kCopy}};
+    EXPECT_THAT(unmet(c, kNoMoreOom), ElementsAre(HasSubstr("with swap nearly full were not measured")));
+    c.ways = {kCopy};
+    EXPECT_THAT(unmet(c, kNoMoreOom), ElementsAre("figures are demanded, but no zero-copy way was compared"));
 }
 
 }  // namespace
