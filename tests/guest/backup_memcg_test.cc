@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who pays: a process in a limited memory cgroup runs the shrinker over somebody else's buffers.
+// Who pays: a process in a limited memory cgroup runs the shrinker over somebody else's buffers; and what becomes of an owner
+// with less memory than its buffers, which somebody else shrinks.
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,6 +8,8 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <vector>
 
 #include "tests/guest/backup_test.h"
 
@@ -42,6 +45,8 @@ public:
         const Stats stat = parse_name_value(files_.read(directory_ + "/memory.stat"));
         return number("memory.current") + number("memory.swap.current") - stat.at("swapcached");
     }
+    std::int64_t memory() const { return number("memory.current"); }
+    std::int64_t swapped() const { return number("memory.swap.current"); }
     std::int64_t event(const std::string& name) const {
         return parse_name_value(files_.read(directory_ + "/memory.events")).at(name);
     }
@@ -178,6 +183,166 @@ TEST_P(MemcgTest, AShrinkChargesTheOwner) {
     EXPECT_TRUE(user.tell());
     EXPECT_TRUE(user.finish()) << "bad pages, or the owner died";
 }
+
+// An owner with less memory than its buffers, which a process without a limit, in a cgroup of its own, shrinks. The owner goes on
+// by steps: looks at its content, then takes memory of its own.
+class OwnerTest : public MemcgTest {
+protected:
+    static constexpr std::int64_t kLimit = 16 * kMib;
+
+    void SetUp() override {
+        MemcgTest::SetUp();
+        if (IsSkipped() || HasFatalFailure()) {
+            return;
+        }
+        files.write(kRoot + "/cgroup.subtree_control", "+memory");
+        owner = std::make_unique<Cgroup>(files, "vttm-owner");
+        reclaimer = std::make_unique<Cgroup>(files, "vttm-reclaimer");
+        owner->set("memory.max", std::to_string(kLimit));
+    }
+    void TearDown() override {
+        user.reset();
+        reclaimer.reset();
+        owner.reset();
+        MemcgTest::TearDown();
+    }
+
+    bool copy() const { return std::string_view(GetParam()) == "copy"; }
+
+    void start_owner() {
+        user = std::make_unique<Peer>([&](Peer& parent) {
+            owner->join();
+            {
+                Stamped buffers;
+                buffers.create(kBufferBytes, 2 * kMib);
+                buffers.fill(1);
+                if (!parent.tell() || !parent.wait() || buffers.count_bad(1, Actor::kDevice) != 0 ||
+                    !parent.tell() || !parent.wait()) {
+                    return false;
+                }
+                std::vector<char> own(kOwnMemory, 1);
+                if (own[own.size() / 2] != 1 || !parent.tell() || !parent.wait() ||
+                    buffers.count_bad(1, Actor::kCpu) != 0) {
+                    return false;
+                }
+            }
+            return parent.tell() && parent.wait();
+        });
+        ASSERT_TRUE(user->wait());
+    }
+    bool next_step() { return user->tell() && user->wait(); }
+
+    // Shrinks all from the reclaimer's cgroup, and tells what that was charged for it.
+    void shrink_from_reclaimer() {
+        Peer shrinker([&](Peer& parent) {
+            reclaimer->join();
+            const std::int64_t start = shrunk_pages();
+            for (int i = 0; i < 64 && shrunk_pages() - start < kBufferBytes / 4096; ++i) {
+                if (!shrink(files, 2048)) {
+                    return false;
+                }
+            }
+            return parent.tell() && parent.wait();
+        });
+        ASSERT_TRUE(shrinker.wait()) << "killed?";
+        const std::int64_t charged = reclaimer->charged();
+        if (copy()) {
+            EXPECT_GE(charged, kBufferBytes - kOwn);
+        } else {
+            EXPECT_LE(charged, kOwn);
+        }
+        ASSERT_TRUE(shrinker.tell());
+        ASSERT_TRUE(shrinker.finish());
+    }
+
+    // That nothing of the buffers is charged any more. Freed swap lags behind.
+    void expect_paid_back() const {
+        for (int i = 0; i < 200 && (owner->charged() > kOwn || owner->swapped() > 0); ++i) {
+            files.try_write(kRoot + "/memory.reclaim", "1M");
+            ::usleep(10'000);
+        }
+        EXPECT_LE(owner->charged(), kOwn);
+        EXPECT_EQ(owner->swapped(), 0);
+        EXPECT_LE(reclaimer->charged(), kOwn);
+    }
+
+    static constexpr std::int64_t kOwnMemory = 4 * kMib;
+
+    std::unique_ptr<Cgroup> owner;
+    std::unique_ptr<Cgroup> reclaimer;
+    std::unique_ptr<Peer> user;
+};
+
+TEST_P(OwnerTest, WithLessMemoryThanBuffersItLivesAndItsContentGoesToDisk) {
+    start_owner();
+    const std::int64_t start = owner->charged();
+    shrink_from_reclaimer();
+    const std::int64_t charged = owner->charged() - start;
+    if (copy()) {
+        EXPECT_LE(charged, kOwn);
+        EXPECT_EQ(owner->event("max"), 0);
+    } else {
+        EXPECT_GE(charged, kBufferBytes - kOwn);
+        EXPECT_GT(owner->event("max"), 0) << "never came to its limit";
+        EXPECT_GT(owner->swapped(), 0) << "where is what is beyond its limit?";
+    }
+    ASSERT_TRUE(next_step()) << "bad pages, or the owner died";
+    EXPECT_LE(owner->charged() - start, kOwn) << "what came back is still charged";
+
+    // Once more, and then the owner needs memory of its own.
+    shrink_from_reclaimer();
+    ASSERT_TRUE(next_step()) << "the owner died";
+    EXPECT_GE(owner->charged() - start, kOwnMemory + (copy() ? 0 : kBufferBytes - kOwn));
+    ASSERT_TRUE(next_step()) << "bad pages, or the owner died";
+    EXPECT_EQ(owner->event("oom"), 0);
+    EXPECT_EQ(reclaimer->event("oom"), 0);
+    EXPECT_TRUE(user->tell());
+    EXPECT_TRUE(user->finish());
+    expect_paid_back();
+}
+
+// What is charged to it cannot leave memory, and is more than it may have: the shrink itself kills nobody, but whoever
+// takes memory in this cgroup next is killed.
+TEST_P(OwnerTest, WithoutSwapItIsKilledWhenItNeedsMemoryAfterAShrink) {
+    owner->set("memory.swap.max", "0");
+    start_owner();
+    const Stats before = backup_stats();
+    shrink_from_reclaimer();
+    if (!copy()) {
+        // swapcache gets no slots for it, and so inserts.
+        EXPECT_GE(backup_stats().at("inserted_pages") - before.at("inserted_pages"), kBufferBytes / 4096);
+        EXPECT_EQ(backup_stats().at("copied_pages"), before.at("copied_pages"));
+        EXPECT_GE(owner->memory(), kBufferBytes - kOwn) << "over its limit";
+        EXPECT_EQ(owner->event("oom"), 0) << "by the shrink";
+        // Shrunken, but nothing is freed by it.
+        files.try_write(kRoot + "/memory.reclaim", "64M");
+        EXPECT_GE(owner->memory(), kBufferBytes - kOwn);
+    }
+    EXPECT_EQ(owner->swapped(), 0);
+    ASSERT_TRUE(next_step()) << "bad pages, or the owner died";
+    EXPECT_LE(owner->memory(), kOwn) << "what came back is still charged";
+
+    shrink_from_reclaimer();
+    const bool lives = next_step();
+    EXPECT_EQ(lives, copy());
+    EXPECT_EQ(owner->event("oom_kill"), copy() ? 0 : 1);
+    if (lives) {
+        ASSERT_TRUE(next_step()) << "bad pages";
+        EXPECT_TRUE(user->tell());
+    }
+    EXPECT_EQ(user->finish(), copy());
+    EXPECT_EQ(reclaimer->event("oom"), 0);
+    expect_paid_back();
+    // What the dead one left is gone, and the GPU serves the others.
+    Gpu gpu;
+    const Gpu::Bound other = gpu.create(kBufferBytes);
+    gpu.stamp(other, 1);
+    shrink_all(kBufferBytes / 4096);
+    gpu.expect_stamped(other, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, OwnerTest, ::testing::ValuesIn(kModes),
+                         [](const auto& info) { return std::string(info.param); });
 
 INSTANTIATE_TEST_SUITE_P(Modes, MemcgTest, ::testing::ValuesIn(kModes),
                          [](const auto& info) { return std::string(info.param); });
