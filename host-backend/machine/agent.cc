@@ -230,8 +230,10 @@ void AgentClient::receive() {
     for (;;) {
         const std::size_t end = input_.find('\n', std::max(start, scanned_));
         if (end == std::string::npos) break;
-        if (!std::exchange(midway_, false))
-            take_line(std::string_view(input_).substr(start, end - start));
+        const std::string_view line = std::string_view(input_).substr(start, end - start);
+        // The rest of a line is no message: it has lost the brace that its last one closes.
+        const bool rest = std::exchange(midway_, false) && !json::accept(line);
+        if (!rest) take_line(line);
         start = end + 1;
     }
     input_.erase(0, start);

@@ -55,6 +55,24 @@ TEST(AgentClient, GoesOnOverAnotherChannelFromTheNextWholeLine) {
     EXPECT_EQ(rig.client.call("counters")["ok"], true);
 }
 
+// ... or between two lines: then the first one counts like all others.
+TEST(AgentClient, TakesAWholeFirstLineOfAnotherChannel) {
+    Rig rig([](const json& r) { return ok(r); });
+    ASSERT_TRUE(rig.client.wait_ready(5s));
+    std::vector<std::string> lines;
+    rig.client.on_event([&](const json& e) {
+        if (e["event"] == "output") lines.push_back(e["line"]);
+    });
+    FakeAgent next([](const json& r) { return ok(r); }, false);
+    next.say(json{{"event", "output"}, {"id", 1}, {"line", "first"}}.dump() + "\n");
+    next.say(json{{"event", "output"}, {"id", 1}, {"line", "second"}}.dump() + "\n");
+    rig.client.rejoin(next.host_end());
+    next.beating = true;
+    EXPECT_TRUE(rig.client.wait_ready(5s));
+    EXPECT_EQ(rig.client.call("counters")["ok"], true);
+    EXPECT_EQ(lines, (std::vector<std::string>{"first", "second"}));
+}
+
 TEST(AgentClient, EventsGoToTheCallbackInOrderBeforeTheReply) {
     std::vector<int> done;
     Rig rig([](const json& r) {
