@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A move that fails leaves a buffer at a place that nobody has written to, but others before. What they
-// left there must not be seen: the buffer is one of zeroes, and a job behind the move fails.
+// left there must not be seen: the buffer is one of zeroes, and a job behind the move fails. (What is here
+// of others is zeroes, too: that nothing old is seen these cases ask, but no driver has failed it yet.)
 #include "host-backend/cli/stages/lost_moves.h"
 
 #include <fmt/format.h>
 
 #include <cerrno>
 #include <cstring>
-#include <set>
 
 #include "host-backend/cli/stages/fault_orders.h"
 #include "host-backend/pressure/vram_balloon.h"
@@ -40,7 +40,7 @@ public:
         balloon.step();
         why += orders_.end();
         why += must_be_zeroes();
-        why += must_have_grown(before, 1);
+        why += must_have_grown(before, 0);
         balloon.release();
         check("out_of_vram", why + good_again());
     }
@@ -65,12 +65,13 @@ public:
                                std::strerror(ENODATA));
         why += orders_.end();
         why += must_be_zeroes();
-        why += must_have_grown(before, 2);
+        why += must_have_grown(before, 1);
         check("into_vram", why + good_again());
     }
 
 private:
-    static constexpr const char* kOrder = R"({"kind": "dma-error", "engine": "copy"})";
+    // All of them.
+    static constexpr const char* kOrder = R"({"kind": "dma-error", "engine": "copy", "count": 0})";
 
     pressure::VramBalloon small_vram() {
         return {[this](const std::string& command, nlohmann::json arguments) {
@@ -92,27 +93,22 @@ private:
         cycle_.verify();
         return must_find(cycle_.result(), 0, PageClass::kGood);
     }
-    // All of one buffer; the others are whole.
+    // Buffers of VRAM, each all of it; the others are whole.
     std::string must_be_zeroes() {
         cycle_.verify();
         const oracle::CycleResult seen = cycle_.result();
         const std::size_t count = seen.cpu.bad.size();
-        std::set<std::uint64_t> buffers;
-        for (const oracle::BadPage& bad : seen.cpu.bad) buffers.insert(bad.id.buffer);
-        std::string why;
-        if (buffers.size() != 1) why += fmt::format("{} buffers are not whole\n", buffers.size());
         context_.progress.note(fmt::format("lost moves: {} pages of zeroes", count));
-        return why + must_find(seen, count, PageClass::kZero);
+        return (count != 0 ? "" : "no buffer has lost its content\n") +
+               must_find(seen, count, PageClass::kZero);
     }
-    std::string must_have_grown(const oracle::Counters& before, std::int64_t job_errors) {
+    // A move failed for each fault, and @others for another reason.
+    std::string must_have_grown(const oracle::Counters& before, std::int64_t others) {
         const oracle::Counters grown = oracle::delta(before, session_.counters());
-        std::string why;
-        for (const auto& [name, by] : {std::pair{"vttm.job_errors", job_errors},
-                                       {"vttm.faults", std::int64_t{1}},
-                                       {"vttm.stale", std::int64_t{0}}})
-            if (grown.at(name) != by)
-                why += fmt::format("{} grew by {}, not by {}\n", name, grown.at(name), by);
-        return why;
+        const std::int64_t errors = grown.at("vttm.job_errors"), faults = grown.at("vttm.faults");
+        if (faults > 0 && errors == faults + others && grown.at("vttm.stale") == 0) return "";
+        return fmt::format("{} jobs failed with {} faults and {} stale uses\n", errors, faults,
+                           grown.at("vttm.stale"));
     }
 
     const StageContext& context_;
