@@ -218,6 +218,7 @@ static bool vttm_create_model(VttmState *s, Error **errp)
         .vram_given_up = vttm_vram_given_up,
         .removed = vttm_removed,
         .witness = s->witness.path ? vttm_witness_append : NULL,
+        .trace = s->trace.path ? vttm_trace_append : NULL,
         .thread_enter = vttm_thread_enter,
         .thread_exit = vttm_thread_exit,
     };
@@ -267,7 +268,8 @@ static void vttm_exit(PCIDevice *pdev)
     s->paused = false;
     s->asleep = false;
     msix_uninit_exclusive_bar(pdev);
-    vttm_witness_close(&s->witness);
+    vttm_log_close(&s->witness);
+    vttm_log_close(&s->trace);
 }
 
 static bool vttm_try_realize(VttmState *s, Error **errp)
@@ -276,7 +278,8 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
     Object *obj = OBJECT(s);
     unsigned vector;
 
-    if (!vttm_check_vram(s, errp) || !vttm_witness_open(&s->witness, errp)) {
+    if (!vttm_check_vram(s, errp) || !vttm_log_open(&s->witness, errp) ||
+        !vttm_log_open(&s->trace, errp)) {
         return false;
     }
     if (msix_init_exclusive_bar(pdev, VTTM_NUM_VECTORS, VTTM_BAR_MSIX,
@@ -353,14 +356,6 @@ static char *vttm_get_stats(Object *obj, Error **errp)
     return vttm_get_json(VTTM(obj), vttm_model_stats_json, errp);
 }
 
-static void vttm_get_witness_lost(Object *obj, Visitor *v, const char *name,
-                                  void *opaque, Error **errp)
-{
-    uint64_t lost = vttm_witness_lost(&VTTM(obj)->witness);
-
-    visit_type_uint64(v, name, &lost, errp);
-}
-
 static void vttm_get_vram_target(Object *obj, Visitor *v, const char *name,
                                  void *opaque, Error **errp)
 {
@@ -401,13 +396,15 @@ static const Property vttm_properties[] = {
                      HostMemoryBackend *),
     DEFINE_PROP_SIZE("vram-visible", VttmState, vram_visible, 0),
     DEFINE_PROP_STRING("witness-log", VttmState, witness.path),
+    DEFINE_PROP_STRING("trace-log", VttmState, trace.path),
 };
 
 static void vttm_instance_init(Object *obj)
 {
     VttmState *s = VTTM(obj);
 
-    vttm_witness_init(&s->witness);
+    vttm_log_init(&s->witness, &vttm_witness_log);
+    vttm_log_init(&s->trace, &vttm_trace_log);
     vttm_iommu_init(s);
     s->vram_target = VTTM_VRAM_ALL;
     /* Must be known before realize: the size of config space follows */
@@ -419,7 +416,8 @@ static void vttm_instance_finalize(Object *obj)
     VttmState *s = VTTM(obj);
 
     vttm_iommu_finalize(s);
-    vttm_witness_finalize(&s->witness);
+    vttm_log_finalize(&s->witness);
+    vttm_log_finalize(&s->trace);
     g_free(s->fault_plan);
     g_free(s->saved);
 }
@@ -443,11 +441,16 @@ static void vttm_class_init(ObjectClass *klass, void *data)
     set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
     dc->vmsd = &vttm_vmstate;
     device_class_set_props(dc, vttm_properties);
+    object_class_property_set_description(klass, "vram",
+        "Memory backend that is the VRAM (share=on, a power of two)");
+    object_class_property_set_description(klass, "vram-visible",
+        "Bytes of VRAM in BAR2 after a reset, a power of two (0: all)");
 
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
     object_class_property_set_description(klass, "stats",
         "Counters of the GPU model (a JSON object)");
     vttm_faults_class_init(klass);
+    vttm_log_class_init(klass);
     object_class_property_add(klass, "vram-target", "size",
                               vttm_get_vram_target, vttm_set_vram_target,
                               NULL, NULL);
@@ -457,10 +460,6 @@ static void vttm_class_init(ObjectClass *klass, void *data)
                               vttm_get_vram_limit, NULL, NULL, NULL);
     object_class_property_set_description(klass, "vram-limit",
         "Bytes of VRAM that the guest has kept; the rest is given back");
-    object_class_property_add(klass, "witness-lost", "uint64",
-                              vttm_get_witness_lost, NULL, NULL, NULL);
-    object_class_property_set_description(klass, "witness-lost",
-        "Witness records that could not be written");
 }
 
 static const TypeInfo vttm_type = {

@@ -21,17 +21,25 @@
 
 OBJECT_DECLARE_SIMPLE_TYPE(VttmState, VTTM)
 
+typedef struct VttmLogKind {
+    const char *name;
+    uint32_t magic;
+    uint32_t version;
+    uint32_t record_size;
+} VttmLogKind;
+
 /*
- * The witness log. Written by the model's worker threads, which must not take
- * the big lock: @lock protects all but @path and @fd, which are set at realize.
+ * A log. Written by the model's worker threads, which must not take the big
+ * lock: @lock protects all but @kind, @path and @fd, which are set by realize.
  */
-typedef struct VttmWitness {
+typedef struct VttmLog {
+    const VttmLogKind *kind;
     char *path;
     int fd;
     QemuMutex lock;
     bool failed;
     uint64_t lost; /* records that did not reach the file */
-} VttmWitness;
+} VttmLog;
 
 typedef struct VttmMapRequest VttmMapRequest;
 
@@ -52,7 +60,8 @@ struct VttmState {
     uint64_t vram_visible; /* after a reset; then the BAR's size has it */
     uint64_t vram_target; /* until realize; then the model has it */
     char *fault_plan;     /* as it was set; NULL: none */
-    VttmWitness witness;
+    VttmLog witness;
+    VttmLog trace;
 
     /* BARs */
     MemoryRegion regs;
@@ -140,14 +149,18 @@ uint64_t vttm_rebar_saved(VttmState *s);
 void vttm_rebar_load(VttmState *s, uint64_t size);
 void vttm_rebar_write_config(VttmState *s, uint32_t addr, int len);
 
-/* witness.c */
-void vttm_witness_init(VttmWitness *w);
-bool vttm_witness_open(VttmWitness *w, Error **errp);
-void vttm_witness_close(VttmWitness *w);
-void vttm_witness_finalize(VttmWitness *w);
-uint64_t vttm_witness_lost(VttmWitness *w);
-/* Callback of the model, on its worker threads */
+/* log.c */
+extern const VttmLogKind vttm_witness_log;
+extern const VttmLogKind vttm_trace_log;
+void vttm_log_init(VttmLog *log, const VttmLogKind *kind);
+bool vttm_log_open(VttmLog *log, Error **errp);
+void vttm_log_close(VttmLog *log);
+void vttm_log_finalize(VttmLog *log);
+uint64_t vttm_log_lost(VttmLog *log);
+void vttm_log_class_init(ObjectClass *klass);
+/* Callbacks of the model, on its worker threads; the second on others, too */
 void vttm_witness_append(void *opaque, const struct vttm_witness_record *rec,
                          size_t n);
+void vttm_trace_append(void *opaque, const struct vttm_trace_record *rec);
 
 #endif /* HW_VTTM_VTTM_H */

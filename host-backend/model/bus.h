@@ -88,6 +88,8 @@ public:
     void witness(const vttm_witness_record* rec, size_t n) const {
         if (ops_.witness && n) ops_.witness(opaque_, rec, n);
     }
+    bool wants_trace() const { return ops_.trace != nullptr; }
+    void trace(const vttm_trace_record& rec) const { ops_.trace(opaque_, &rec); }
     void thread_enter() const {
         if (ops_.thread_enter) ops_.thread_enter(opaque_);
     }

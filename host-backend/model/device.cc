@@ -43,10 +43,11 @@ Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void*
     : bus_(ops, opaque, config.vram, config.vram_size),
       vram_visible_(config.vram_visible),
       clock_(clock),
+      trace_(bus_, clock_),
       fault_ring_(bus_),
-      irq_(bus_),
+      irq_(bus_, trace_),
       vram_balloon_(bus_, irq_),
-      shared_{bus_, roots_, clock_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
+      shared_{bus_, roots_, clock_, trace_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
               [this] { look_again(); }, [this] { return begin_reset(); }, [this] { remove(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
     const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
@@ -77,6 +78,7 @@ bool Device::begin_reset() {
         resetting_.store(true);
         reset_left_ = VTTM_NUM_ENGINES;
     }
+    trace_.device(VTTM_TRACE_RESET);
     for (auto& engine : engines_) engine->request_device_reset();
     return true;
 }
@@ -108,10 +110,12 @@ void Device::reset() {
 }
 
 void Device::pause() {
+    trace_.device(VTTM_TRACE_PAUSE);
     for (auto& engine : engines_) engine->pause();
 }
 
 void Device::resume() {
+    trace_.device(VTTM_TRACE_RESUME);
     for (auto& engine : engines_) engine->resume();
 }
 

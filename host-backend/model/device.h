@@ -101,6 +101,7 @@ private:
     Bus bus_;
     std::atomic<uint64_t> vram_visible_;  // the bus changes it under the guest
     Clock clock_;
+    Tracer trace_;
     VmRoots roots_;
     FaultUnit faults_;
     FaultRing fault_ring_;

@@ -82,6 +82,7 @@ private:
     RingContext* serve_requests(std::unique_lock<std::mutex>& lock);
     void obey_invalidations(std::unique_lock<std::mutex>& lock);
     void rest(std::unique_lock<std::mutex>& lock);
+    void trace_write(unsigned ring, uint32_t off, uint32_t val) const;
     RingContext* next_ring();
     bool stands() const;
     void request_ring_reset(uint32_t rings);

@@ -9,8 +9,11 @@ constexpr uint32_t kAllIrqs = (1u << VTTM_NUM_VECTORS) - 1;
 
 // Bit n of status and enable belongs to MSI-X vector n (VTTM_IRQ_* and VTTM_MSIX_* agree).
 void IrqController::fire(uint32_t bits) const {
-    for (unsigned v = 0; v < VTTM_NUM_VECTORS; v++)
-        if (bits & (1u << v)) bus_.irq(v);
+    for (unsigned v = 0; v < VTTM_NUM_VECTORS; v++) {
+        if (!(bits & (1u << v))) continue;
+        trace_.device(VTTM_TRACE_IRQ, v);
+        bus_.irq(v);
+    }
 }
 
 void IrqController::raise(uint32_t bit) {

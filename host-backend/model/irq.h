@@ -7,13 +7,14 @@
 #include <mutex>
 
 #include "host-backend/model/bus.h"
+#include "host-backend/model/tracer.h"
 #include "protocol/vttm_regs.h"
 
 namespace vttm::model {
 
 class IrqController {
 public:
-    explicit IrqController(const Bus& bus) : bus_(bus) {}
+    IrqController(const Bus& bus, const Tracer& trace) : bus_(bus), trace_(trace) {}
 
     void raise(uint32_t bit);
     // Two faults of the host: an event whose message gets lost, and a message without an event.
@@ -45,6 +46,7 @@ private:
     uint32_t allowed(uint32_t bits) const { return muted_ ? 0 : bits; }  // mu_ held
 
     const Bus& bus_;
+    const Tracer& trace_;
     mutable std::mutex mu_;
     uint32_t status_ = 0;
     uint32_t enable_ = 0;

@@ -164,6 +164,7 @@ void RingContext::dispatch() {
     const uint32_t op = packet_.op();
     // After an error only what every packet behind relies on is obeyed.
     if (error_ && op != VTTM_OP_FENCE && op != VTTM_OP_SET_VM) return;
+    trace(VTTM_TRACE_PACKET_BEGIN, packet_.words[0], packet_.bus_addr);
     if (ibs_.unprivileged() && !unprivileged_ok(packet_.words[0])) {
         fail_packet({VTTM_FAULT_PRIVILEGE, packet_.bus_addr, false, ctx_.vm});
         return;
@@ -266,6 +267,7 @@ bool RingContext::write_fence(const LateFence& fence) {
     if (m.size() < sizeof(vttm_fence_value) ||
         reinterpret_cast<uintptr_t>(m.data()) % alignof(vttm_fence_value))
         return false;
+    trace(VTTM_TRACE_FENCE, fence.seq, fence.addr);
     auto* value = reinterpret_cast<vttm_fence_value*>(m.data());
     __atomic_store_n(&value->status, fence.status, __ATOMIC_RELAXED);
     __atomic_store_n(&value->rsvd, 0u, __ATOMIC_RELAXED);
@@ -311,6 +313,7 @@ void RingContext::finish_packet() {
     exec_ = nullptr;
     core_.packets.fetch_add(1, std::memory_order_relaxed);
     core_.witness.flush();
+    trace(VTTM_TRACE_PACKET_END, packet_.words[0], packet_.bus_addr);
     over_ = true;
 }
 
@@ -323,6 +326,7 @@ void RingContext::fail_packet(const Fault& fault) {
 
 void RingContext::drop_packet(vttm_fault_reason reason) {
     exec_ = nullptr;
+    trace(VTTM_TRACE_PACKET_END, packet_.words[0], packet_.bus_addr);
     ibs_.clear();
     if (!error_) error_ = reason;
     over_ = true;
@@ -367,8 +371,13 @@ void RingContext::report(const Fault& fault) {
     raise(VTTM_IRQ_ERROR);
 }
 
+void RingContext::trace(vttm_trace_kind kind, uint64_t value, uint64_t addr) const {
+    shared_.trace.engine(kind, core_.index, number_, value, addr);
+}
+
 // All but the interrupt.
 void RingContext::record_fault(const Fault& fault, uint32_t stall) {
+    trace(VTTM_TRACE_FAULT, fault.info(core_.index, number_), fault.addr);
     vttm_witness_record rec = witness_record(VTTM_WITNESS_FAULT, fault.addr);
     rec.stamp_class = fault.reason;
     rec.space = VTTM_SPACE_VM;

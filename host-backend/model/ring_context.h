@@ -17,6 +17,7 @@
 #include "host-backend/model/irq.h"
 #include "host-backend/model/read_spoiler.h"
 #include "host-backend/model/ring.h"
+#include "host-backend/model/tracer.h"
 #include "host-backend/model/write_spoiler.h"
 
 namespace vttm::model {
@@ -30,6 +31,7 @@ struct EngineShared {
     const Bus& bus;
     const VmRoots& roots;
     const Clock& clock;
+    const Tracer& trace;
     FaultUnit& faults;
     FaultRing& fault_ring;
     IrqController& irq;
@@ -182,6 +184,7 @@ private:
     void report(const Fault& fault);
     void record_fault(const Fault& fault, uint32_t stall);
     void stale_used(uint64_t va, uint32_t space, uint64_t phys, uint64_t pages) override;
+    void trace(vttm_trace_kind kind, uint64_t value, uint64_t addr) const;
     vttm_witness_record witness_record(vttm_witness_kind kind, uint64_t va) const;
 
     // Faults of the host (ring_faults.cc).

@@ -114,8 +114,18 @@ std::optional<uint64_t> Engine::read64(unsigned ring, uint32_t off) const {
     return rings_[ring]->read64(off);
 }
 
+// Before the lock is taken, for it calls out; so a reset is told when it is asked for.
+void Engine::trace_write(unsigned ring, uint32_t off, uint32_t val) const {
+    const Tracer& trace = core_.shared.trace;
+    if (off == VTTM_ENG_TAIL) trace.engine(VTTM_TRACE_TAIL, core_.index, ring, val);
+    if (off != VTTM_ENG_CTRL || !(val & kResets)) return;
+    const uint32_t rings = val & VTTM_ENG_CTRL_RESET ? kAllRings : 1u << ring;
+    trace.engine(VTTM_TRACE_RESET, core_.index, ring, rings);
+}
+
 // While a ring is being reset it takes no writes.
 bool Engine::write32(unsigned ring, uint32_t off, uint32_t val) {
+    trace_write(ring, off, val);
     std::lock_guard lock(mu());
     if (reset_wanted_ & (1u << ring) || device_reset_wanted_) return true;
     const uint32_t reset = off == VTTM_ENG_CTRL ? val & kResets : 0;

@@ -36,6 +36,7 @@ std::string Device::stats_json() const {
                 {"stale", faults_.stale_total()}};
     j["registers"] = {{"bad_access", bad_accesses_.load()}, {"resets", resets_.load()}};
     j["injected"] = injected();
+    j["time_ns"] = clock_.now_ns();
     return j.dump();
 }
 

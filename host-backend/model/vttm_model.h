@@ -17,13 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol/vttm_trace.h"
 #include "protocol/vttm_witness.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define VTTM_MODEL_API 4u
+#define VTTM_MODEL_API 5u
 
 typedef struct vttm_model vttm_model;
 
@@ -53,6 +54,11 @@ struct vttm_model_ops {
 	 * records of a packet are handed over before the writeback of the next FENCE.
 	 */
 	void (*witness)(void *opaque, const struct vttm_witness_record *rec, size_t n);
+	/*
+	 * One record of the trace. NULL: nothing is traced, and that costs nothing. Thread-safe: workers
+	 * call it, and who accesses registers, pauses, resumes or resets.
+	 */
+	void (*trace)(void *opaque, const struct vttm_trace_record *rec);
 	/*
 	 * The host's fault plan has taken the device from the bus (@gone), or given it back: what the
 	 * embedder shows of it besides registers (VRAM, configuration) is to follow. May be NULL. Comes
@@ -159,7 +165,8 @@ int vttm_model_removed(vttm_model *m);
  *            "fills_4k", "fills_64k", "fills_2m", leaves that went into the TLBs
  *            "faults", "stale"},
  *    "registers": {"bad_access", "resets"},
- *    "injected"}                               faults of all fault plans
+ *    "injected",                               faults of all fault plans
+ *    "time_ns"}                                device time, as VTTM_REG_TIMESTAMP
  * into @buf. Returns the length needed without the final NUL, as snprintf does.
  */
 size_t vttm_model_stats_json(vttm_model *m, char *buf, size_t len);
