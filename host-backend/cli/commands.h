@@ -19,6 +19,7 @@ namespace vttm::cli {
 struct RunOptions {
     SwapCycleConfig config;
     std::filesystem::path json;  // "": build/reports/<scenario>.json
+    std::filesystem::path trace;  // "": none
 };
 int run_command(const CommonOptions& common, const Manifest& manifest, RunOptions options);
 

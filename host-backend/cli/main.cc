@@ -43,6 +43,7 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
     app.add_option("scenario", scenario, "name in tests/scenarios, or a .toml file")
         ->default_val("swap-cycle");
     app.add_option("--json", run.json, "where the report goes (default: build/reports/NAME.json)");
+    app.add_option("--trace", run.trace, "records GPU, guest and host on one clock, for ui.perfetto.dev");
     app.add_option("--cycles", c.cycles, "cycles per backup");
     app.add_option("--backup", c.backups, "some of copy, insert, swapcache")->delimiter(',');
     app.add_option("--ram", c.ram_mib, "guest RAM in MiB");
@@ -158,6 +159,8 @@ int dispatch(int argc, char** argv) {
             cli::fit_to_variant(run.config, machine::variant_named(manifest.variant));
             app.parse(argc, argv);
             cli::check_swap_cycle(run.config);
+            if (!run.trace.empty() && run.config.migrate)
+                throw std::runtime_error("--trace: the clocks of a machine that migrates are not followed");
         }
         if (*bench_app) bench.backups = load_scenario(root, bench.scenario).backups;
     } catch (const CLI::ParseError& e) {

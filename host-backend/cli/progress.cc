@@ -25,6 +25,7 @@ void Progress::clear_line() {
 }
 
 void Progress::phase(const std::string& text) {
+    if (on_phase_) on_phase_(text);
     phase_ = text;
     last_ = {};
     if (quiet_) return;

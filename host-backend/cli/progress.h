@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 namespace vttm::cli {
 
@@ -17,6 +19,9 @@ public:
     ~Progress();
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
+
+    // Called whenever a phase begins, before anything is shown. Empty: nobody.
+    void on_phase(std::function<void(const std::string&)> hook) { on_phase_ = std::move(hook); }
 
     // A new phase begins ("insert 2/4: fill").
     void phase(const std::string& text);
@@ -35,6 +40,7 @@ private:
     const Clock::time_point start_;
     Clock::time_point last_{};
     std::string phase_;
+    std::function<void(const std::string&)> on_phase_;
     bool line_open_ = false;
 };
 

@@ -12,6 +12,7 @@
 #include "host-backend/cli/kernel_check.h"
 #include "host-backend/cli/output.h"
 #include "host-backend/cli/swap_cycle.h"
+#include "host-backend/cli/trace_recorder.h"
 #include "host-backend/report/run_report.h"
 #include "protocol/vttm_stamp.h"
 
@@ -60,10 +61,13 @@ int run_command(const CommonOptions& common, const Manifest& manifest, RunOption
     if (!config.seed) config.seed = std::random_device{}() | 1u;
     machine::MachineConfig mc = machine_config(common, manifest);
     shape_machine(config, mc);
+    mc.trace = !options.trace.empty();
     report::RunReport report = new_report(options, manifest, mc);
 
     machine::Machine machine(mc);  // before any thread: it forks its reaper
     Progress progress(common.quiet, common.started);
+    std::optional<TraceRecorder> recorder;
+    if (mc.trace) recorder.emplace(machine, options.trace);
     std::optional<Failure> failure;  // the first is the cause
     const auto attempt = [&](const std::function<void()>& step) {
         try {
@@ -79,8 +83,14 @@ int run_command(const CommonOptions& common, const Manifest& manifest, RunOption
         machine.start();
         report.seconds_to_boot = std::chrono::duration<double>(machine.boot_time()).count();
         progress.note(fmt::format("guest is up after {} ms", machine.boot_time().count()));
+        if (recorder) {
+            recorder->start();
+            progress.on_phase([&](const std::string& name) { recorder->phase(name); });
+        }
         run_backups(machine, options, common, progress, report);
     });
+    progress.on_phase({});
+    if (recorder) attempt([&] { recorder->finish(!failure, progress); });
     // Before the stop, which takes the console with it.
     if (report.exit_code != report::ExitCode::kPass) report.log_dir = machine.save_logs().string();
     attempt([&] { machine.stop(failure ? seconds(0) : seconds(5)); });

@@ -71,6 +71,8 @@ std::string qemu_arguments(const DomainSpec& spec) {
         arguments.push_back("-device");
         std::string device = fmt::format("vttm,id=vttm0,vram=vram0,witness-log={},{}",
                                          qemu_option_escape(spec.witness_log.string()), place);
+        if (!spec.trace_log.empty())
+            device += fmt::format(",trace-log={}", qemu_option_escape(spec.trace_log.string()));
         if (spec.vram_visible_mib != 0)
             device += fmt::format(",vram-visible={}M", spec.vram_visible_mib);
         arguments.push_back(std::move(device));

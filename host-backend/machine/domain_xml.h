@@ -30,6 +30,7 @@ struct DomainSpec {
     std::uint64_t vram_mib = 0;
     std::uint64_t vram_visible_mib = 0;  // 0: all
     std::filesystem::path witness_log;
+    std::filesystem::path trace_log;  // empty: none
 };
 
 // QEMU's name of the port, which is the bus of a device that is plugged there.

@@ -119,6 +119,7 @@ DomainSpec Machine::Impl::spec() const {
         s.vram_mib = config.vram_mib;
         s.vram_visible_mib = config.vram_visible_mib;
         s.witness_log = witness_log();
+        if (config.trace) s.trace_log = trace_log();
     }
     return s;
 }
@@ -380,6 +381,7 @@ const Vram& Machine::vram() const { return impl_->vram.value(); }
 const fs::path& Machine::run_dir() const { return impl_->workspace.run_dir(); }
 fs::path Machine::swap_disk() const { return impl_->swap_disk(); }
 fs::path Machine::witness_log() const { return impl_->witness_log(); }
+fs::path Machine::trace_log() const { return impl_->trace_log(); }
 fs::path Machine::console_log() const { return impl_->console_log(); }
 fs::path Machine::qemu_log() const { return impl_->qemu_log(); }
 int Machine::qemu_pid() const { return impl_->pid; }

@@ -35,6 +35,7 @@ struct MachineConfig {
     std::vector<ExpectedSplat> expected_splats;  // every other splat ends the run
     bool iommu = false;  // intel-iommu in front of all devices, switched on, strict
     bool root_port = false;  // the vttm device behind a port of its own, where it can be plugged
+    bool trace = false;      // the device writes its trace log
     bool device = true;  // false: a machine without the vttm device (tests)
 
     std::string connect_uri;  // "": libvirt's embedded driver, no daemon
@@ -91,6 +92,7 @@ public:
     const std::filesystem::path& run_dir() const;
     std::filesystem::path swap_disk() const;    // raw: slot n is at byte n * 4096
     std::filesystem::path witness_log() const;  // protocol/vttm_witness.h
+    std::filesystem::path trace_log() const;    // protocol/vttm_trace.h; only if config.trace
     std::filesystem::path console_log() const;
     std::filesystem::path qemu_log() const;
     int qemu_pid() const;  // 0 if not running

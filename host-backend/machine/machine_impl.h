@@ -64,6 +64,7 @@ public:
     std::filesystem::path agent_socket() const { return workspace.run_dir() / "agent.sock"; }
     std::filesystem::path swap_disk() const { return workspace.disk_dir() / "swap.raw"; }
     std::filesystem::path witness_log() const { return workspace.disk_dir() / "witness.log"; }
+    std::filesystem::path trace_log() const { return workspace.disk_dir() / "trace.log"; }
 
 private:
     DomainSpec spec() const;

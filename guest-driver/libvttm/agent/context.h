@@ -7,6 +7,8 @@
 #include <string>
 
 #include "guest-driver/libvttm/agent/buffer_set.h"
+#include "guest-driver/libvttm/agent/device_clock.h"
+#include "guest-driver/libvttm/agent/event_trace.h"
 #include "guest-driver/libvttm/agent/gpu_backend.h"
 #include "guest-driver/libvttm/agent/hog_child.h"
 #include "guest-driver/libvttm/agent/system_files.h"
@@ -55,6 +57,9 @@ public:
     }
 
     SystemFiles files;
+    // While something is traced, and until that is read.
+    std::unique_ptr<DeviceClock> device_clock;
+    std::unique_ptr<EventTrace> trace;
     HogChild hog;
     MachineActions machine;
 

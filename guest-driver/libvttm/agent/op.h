@@ -34,6 +34,7 @@ std::span<const Op> counter_ops();
 std::span<const Op> pressure_ops();
 std::span<const Op> exec_ops();
 std::span<const Op> fault_ops();
+std::span<const Op> trace_ops();
 
 // The handler of `name`, or null.
 Handler find_op(std::string_view name);
