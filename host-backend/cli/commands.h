@@ -52,7 +52,8 @@ struct CompareOptions {
     std::vector<std::string> ways = {"copy/copy", "insert", "insert/copy", "swapcache"};
     unsigned rounds = 5;                                // to memory and back, per way
     unsigned disk_rounds = 2;                           // to disk and back
-    unsigned cycles = 100;                              // of the wear run; 0: none
+    unsigned cycles = 100;                              // of the wear run, to memory and back; 0: none
+    unsigned disk_cycles = 10;                          // the same to disk and back
     std::vector<unsigned> swap_full = {50, 90, 99, 100};  // percent
     unsigned edge_runs = 0;                             // boots with hardly any memory, per way
     unsigned buffers = 64;

@@ -66,6 +66,7 @@ void add_compare(CLI::App& app, cli::CompareOptions& o) {
     app.add_option("--rounds", o.rounds, "rounds to memory and back, per way");
     app.add_option("--disk-rounds", o.disk_rounds, "rounds to disk and back, per way");
     app.add_option("--cycles", o.cycles, "cycles after which large blocks are counted (0: none)");
+    app.add_option("--disk-cycles", o.disk_cycles, "the same for cycles to the swap disk and back (0: none)");
     app.add_option("--swap-full", o.swap_full, "shares of the swap disk that are taken, in percent")
         ->delimiter(',')
         ->check(CLI::Range(1, 100));
@@ -84,7 +85,8 @@ void add_compare(CLI::App& app, cli::CompareOptions& o) {
                    "likewise, for the time in; not of ways that copy back");
     app.add_option(
         "--min-blocks", o.demands.min_blocks,
-        "ends with 9 if a zero-copy way leaves less than this percentage of the 2 MiB blocks");
+        "ends with 9 if a zero-copy way leaves less than this percentage of the 2 MiB blocks, "
+        "after the cycles to memory and, if there were any, after those to disk");
     app.add_flag("--no-more-oom", o.demands.no_more_oom,
                  "ends with 9 if more processes are killed for lack of memory with a zero-copy way than with copy/copy; "
                  "needs --edge-runs");

@@ -192,13 +192,15 @@ std::string BenchGuest::shell(const std::string& command) {
     return std::move(run.output);
 }
 
-WearRun BenchGuest::wear(const Way& way, unsigned cycles) {
-    WearRun r{.way = way, .cycles = cycles};
+WearRun BenchGuest::wear(const Way& way, unsigned cycles, bool disk) {
+    WearRun r{.way = way, .cycles = cycles, .pages = buffers_ * buffer_bytes_ / kPage};
+    if (disk) r.pages_on_disk = r.pages;
     limit_per_cpu_lists(true);
     r.blocks_before = free_large_blocks();
     begin(way);
     for (unsigned i = 0; i < cycles; ++i) {
         shrink();
+        if (disk) r.pages_on_disk = std::min(r.pages_on_disk, push_to_disk().on_disk);
         restore();
         progress_.update(i + 1, cycles, "cycles");
         machine::throw_if_interrupted();

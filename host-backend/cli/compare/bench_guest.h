@@ -17,7 +17,8 @@ public:
     // Each makes its buffers, checks their content at the end and frees them.
     MemoryRound memory(const Way& way);
     DiskRound disk(const Way& way);
-    WearRun wear(const Way& way, unsigned cycles);
+    // With disk, all content is on the swap disk before it comes back.
+    WearRun wear(const Way& way, unsigned cycles, bool disk);
     // percent of the swap disk are taken by somebody else first.
     FullRun swap_full(const Way& way, unsigned percent);
     // Fills the buffers, then grows a hog by so much. For guests in which that hardly fits.

@@ -60,7 +60,12 @@ void run_in_one_boot(const CommonOptions& common, const CompareOptions& options,
     if (options.cycles)
         for (const Way& way : c.ways) {
             progress.phase(fmt::format("{}: {} cycles", way.label(), options.cycles));
-            c.wear.push_back(guest.wear(way, options.cycles));
+            c.wear.push_back(guest.wear(way, options.cycles, false));
+        }
+    if (options.disk_cycles)
+        for (const Way& way : c.ways) {
+            progress.phase(fmt::format("{}: {} cycles to disk", way.label(), options.disk_cycles));
+            c.disk_wear.push_back(guest.wear(way, options.disk_cycles, true));
         }
     for (unsigned percent : options.swap_full)
         for (const Way& way : c.ways) {
@@ -108,7 +113,8 @@ int compare_command(const CommonOptions& common, const CompareOptions& options) 
     Progress progress(common.quiet, common.started);
     std::optional<Failure> failure;
     try {
-        if (options.rounds || options.disk_rounds || options.cycles || !options.swap_full.empty())
+        if (options.rounds || options.disk_rounds || options.cycles || options.disk_cycles ||
+            !options.swap_full.empty())
             run_in_one_boot(common, options, mc, progress, c);
         const auto edge = bench_machine(common, manifest, kEdgeRamMib, options.swap_mib);
         for (unsigned run = 1; run <= options.edge_runs; ++run)

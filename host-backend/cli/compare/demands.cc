@@ -30,8 +30,11 @@ public:
     }
 
     void blocks(const Way& way, double bound) {
-        demand(way, "the share of 2 MiB blocks left", " %", blocks_left(c_.wear, way), bound,
-               [](double is, double least) { return !(is >= least); });
+        const auto fewer = [](double is, double least) { return !(is >= least); };
+        demand(way, "the share of 2 MiB blocks left", " %", blocks_left(c_.wear, way), bound, fewer);
+        if (!c_.disk_wear.empty())
+            demand(way, "the share of 2 MiB blocks left after cycles to disk", " %", blocks_left(c_.disk_wear, way),
+                   bound, fewer);
     }
 
     void killed(const Way& way) {

@@ -128,14 +128,16 @@ std::string disk_table(const Comparison& c) {
     return t.text();
 }
 
-std::string wear_table(const Comparison& c) {
-    Table t(fmt::format("{} cycles", c.wear.front().cycles), c.ways);
+std::string wear_table(const Comparison& c, const std::vector<WearRun>& runs, const char* where) {
+    Table t(fmt::format("{} cycles to {} and back", runs.front().cycles, where), c.ways);
     auto sum = [&](const char* label, auto figure) {
-        t.row(label, [&](const Way& w) { return std::to_string(sum_of(c.wear, w, figure)); });
+        t.row(label, [&](const Way& w) { return std::to_string(sum_of(runs, w, figure)); });
     };
+    if (&runs == &c.disk_wear)
+        sum("pages on disk only, the fewest in a cycle", [](const WearRun& r) { return r.pages_on_disk; });
     sum("free 2 MiB blocks before", [](const WearRun& r) { return r.blocks_before; });
     sum("free 2 MiB blocks after", [](const WearRun& r) { return r.blocks_after; });
-    t.row("left", [&](const Way& w) { return number(blocks_left(c.wear, w), "{:.1f} %"); });
+    t.row("left", [&](const Way& w) { return number(blocks_left(runs, w), "{:.1f} %"); });
     sum("bad pages", [](const WearRun& r) { return r.bad; });
     return t.text();
 }
@@ -233,6 +235,7 @@ report::ExitCode judge(const Comparison& c, std::vector<std::string>* reasons) {
     content(c.memory, "to memory and back");
     content(c.disk, "to disk and back");
     content(c.wear, "many cycles");
+    content(c.disk_wear, "many cycles to disk");
     content(c.full, "swap nearly full");
     content(c.edge, "hardly any memory");
     if (worst != ExitCode::kPass) return worst;
@@ -261,6 +264,9 @@ report::ExitCode judge(const Comparison& c, std::vector<std::string>* reasons) {
     for (const DiskRound& r : c.disk)
         if (r.pages_on_disk < r.pages * 3 / 4)
             missed(r.way, fmt::format("only {} of {} pages reached the disk", r.pages_on_disk, r.pages));
+    for (const WearRun& r : c.disk_wear)
+        if (r.pages_on_disk < r.pages * 3 / 4)
+            missed(r.way, fmt::format("in a cycle to disk only {} of {} pages reached it", r.pages_on_disk, r.pages));
     for (const EdgeRun& r : c.edge)
         if (!r.error.empty()) missed(r.way, r.error);
     return worst;
@@ -273,7 +279,8 @@ std::string to_markdown(const Comparison& c) {
                                                           : "", c.seed);
     if (!c.memory.empty()) text += memory_table(c) + "\n";
     if (!c.disk.empty()) text += disk_table(c) + "\n";
-    if (!c.wear.empty()) text += wear_table(c) + "\n";
+    if (!c.wear.empty()) text += wear_table(c, c.wear, "memory") + "\n";
+    if (!c.disk_wear.empty()) text += wear_table(c, c.disk_wear, "disk") + "\n";
     if (!c.full.empty()) text += full_table(c) + "\n";
     if (!c.edge.empty()) text += edge_table(c) + "\n";
     text.pop_back();
@@ -304,10 +311,12 @@ nlohmann::json to_json(const Comparison& c) {
                               {"huge_groups", r.huge_groups}, {"huge_unsplit", r.huge_unsplit},
                               {"out_seconds", r.out_seconds}, {"in_ns", r.in_ns}, {"out", r.out}, {"in", r.in}};
     });
-    list("wear", c.wear, [](const WearRun& r) {
-        return nlohmann::json{{"cycles", r.cycles}, {"blocks_before", r.blocks_before},
-                              {"blocks_after", r.blocks_after}};
-    });
+    const auto worn = [](const WearRun& r) {
+        return nlohmann::json{{"cycles", r.cycles}, {"pages", r.pages}, {"pages_on_disk", r.pages_on_disk},
+                              {"blocks_before", r.blocks_before}, {"blocks_after", r.blocks_after}};
+    };
+    list("wear", c.wear, worn);
+    list("disk_wear", c.disk_wear, worn);
     list("full", c.full, [](const FullRun& r) {
         return nlohmann::json{{"full_before", r.full_before}, {"pages", r.pages}, {"pages_out", r.pages_out},
                               {"pages_on_disk", r.pages_on_disk}, {"oom_kills", r.oom_kills},

@@ -56,10 +56,12 @@ struct DiskRound {
     std::uint64_t bad = 0;             // host and device together
 };
 
-// Many cycles to memory and back: what is left of the large blocks.
+// Many cycles, to memory and back or to disk and back: what is left of the large blocks.
 struct WearRun {
     Way way;
     unsigned cycles = 0;
+    std::uint64_t pages = 0;
+    std::uint64_t pages_on_disk = 0;   // the fewest in any cycle, by the guest's own account; 0 if it was to memory only
     std::uint64_t blocks_before = 0, blocks_after = 0;  // free, in units of order 9, without buffers
     std::uint64_t bad = 0;
 };
@@ -94,7 +96,8 @@ struct Comparison {
     std::uint64_t buffer_bytes = 0;
     std::vector<MemoryRound> memory;
     std::vector<DiskRound> disk;
-    std::vector<WearRun> wear;
+    std::vector<WearRun> wear;       // to memory
+    std::vector<WearRun> disk_wear;  // to disk
     std::vector<FullRun> full;
     std::vector<EdgeRun> edge;
 };

@@ -49,6 +49,18 @@ TEST(CompareDemands, EachIsMissedByItself) {
     EXPECT_THAT(unmet(c, {.max_out = 0.1}), IsEmpty()) << "nobody demanded it";
 }
 
+TEST(CompareDemands, BlocksAreAlsoDueAfterCyclesToDisk) {
+    Comparison c = measured();
+    c.disk_wear = {{.way = kCopy, .blocks_before = 100, .blocks_after = 1},
+                   {.way = kInsert, .blocks_before = 100, .blocks_after = 99}};
+    EXPECT_THAT(unmet(c, kIssue), IsEmpty());
+    c.disk_wear[1].blocks_after = 98;
+    EXPECT_THAT(unmet(c, kIssue),
+                ElementsAre("insert: the share of 2 MiB blocks left after cycles to disk is 98 %, but 99 % is demanded"));
+    c.disk_wear.pop_back();  // it broke off before
+    EXPECT_THAT(unmet(c, kIssue), ElementsAre(HasSubstr("after cycles to disk was not measured")));
+}
+
 TEST(CompareDemands, AWayBackThatCopiesNeedNotBeFast) {
     Comparison c = measured();
     c.ways = {kCopy, kInsertCopy};

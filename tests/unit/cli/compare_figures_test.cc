@@ -36,6 +36,9 @@ Comparison good() {
               {.way = kInsert, .pages = 512, .pages_on_disk = 512, .huge_groups = 1, .huge_unsplit = 1}};
     c.wear = {{.way = kCopy, .cycles = 100, .blocks_before = 200, .blocks_after = 100},
               {.way = kInsert, .cycles = 100, .blocks_before = 200, .blocks_after = 199}};
+    c.disk_wear = {
+        {.way = kCopy, .cycles = 10, .pages = 512, .pages_on_disk = 512, .blocks_before = 200, .blocks_after = 190},
+        {.way = kInsert, .cycles = 10, .pages = 512, .pages_on_disk = 500, .blocks_before = 200, .blocks_after = 198}};
     c.full = {{.way = kInsert, .full_before = 0.9, .pages = 512, .pages_out = 512}};
     c.edge = {{.way = kCopy, .hog_survived = true}, {.way = kInsert, .oom_kills = 1}};
     return c;
@@ -96,6 +99,8 @@ TEST(CompareFigures, ABadPageAnywhereIsAContentFailure) {
     EXPECT_EQ(judged(c, &why), ExitCode::kContent);
     c = good(), c.wear[0].bad = 1;
     EXPECT_EQ(judged(c, &why), ExitCode::kContent);
+    c = good(), c.disk_wear[1].bad = 1;
+    EXPECT_EQ(judged(c, &why), ExitCode::kContent);
     c = good(), c.full[0].bad = 1;
     EXPECT_EQ(judged(c, &why), ExitCode::kContent);
     c = good(), c.edge[0].bad = 1;
@@ -116,6 +121,9 @@ TEST(CompareFigures, AWayThatDidNotDoWhatItsNameSaysIsInconclusive) {
     EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
     c = good(), c.disk[1].pages_on_disk = 100;
     EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    c = good(), c.disk_wear[1].pages_on_disk = 383;  // cycles to memory, then
+    EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
+    EXPECT_THAT(why, ElementsAre("insert: in a cycle to disk only 383 of 512 pages reached it"));
     c = good(), c.edge[1].error = "the agent is gone";
     EXPECT_EQ(judged(c, &why), ExitCode::kInconclusive);
 }
@@ -159,7 +167,11 @@ TEST(CompareFigures, TablesHaveAColumnPerWayAndSayThatTcgIsNoHardware) {
     EXPECT_THAT(text, HasSubstr("tcg (emulated: ratios and counts count, times do not)"));
     EXPECT_THAT(text, HasSubstr("| to memory and back | copy/copy | insert |"));
     EXPECT_THAT(text, HasSubstr("| out, times `copy/copy` | 1.000 | 0.050 |"));
+    EXPECT_THAT(text, HasSubstr("| 100 cycles to memory and back | copy/copy | insert |"));
     EXPECT_THAT(text, HasSubstr("| left | 50.0 % | 99.5 % |"));
+    EXPECT_THAT(text, HasSubstr("| 10 cycles to disk and back | copy/copy | insert |"));
+    EXPECT_THAT(text, HasSubstr("| pages on disk only, the fewest in a cycle | 512 | 500 |"));
+    EXPECT_THAT(text, HasSubstr("| left | 95.0 % | 99.0 % |"));
     EXPECT_THAT(text, HasSubstr("| 90.0 % | insert | 512 of 512 |"));
     EXPECT_THAT(text, HasSubstr("| runs with an OOM kill | 0 | 1 |"));
     EXPECT_EQ(text.back(), '\n');
@@ -171,6 +183,7 @@ TEST(CompareFigures, JsonHasEachRoundWithItsCounters) {
     EXPECT_EQ(j.at("memory")[1].at("way").at("backup"), "insert");
     EXPECT_EQ(j.at("memory")[1].at("out").at("inserted_pages"), 512);
     EXPECT_EQ(j.at("wear")[0].at("blocks_after"), 100);
+    EXPECT_EQ(j.at("disk_wear")[1].at("pages_on_disk"), 500);
     EXPECT_EQ(j.at("edge")[1].at("oom_kills"), 1);
 }
 
