@@ -94,6 +94,27 @@ TEST_F(ProgramTest, AMachineThatIsNotBuiltIsNoWrongUsage) {
     }
 }
 
+// The nightly job of each CI template demands figures. An option that is none would end it with 2 each night.
+TEST_F(ProgramTest, TheTemplatesCompareByOptionsThatThereAre) {
+    std::string first;
+    for (const char* name : {"ci/github.yml", "ci/gitlab-ci.yml"}) {
+        std::ifstream file(std::filesystem::path(std::getenv("VTTM_SOURCE_ROOT")) / name);
+        std::string line, found;
+        while (std::getline(file, line))
+            if (const auto at = line.find("./vttm compare"); at != line.npos) found = line.substr(at + 7);
+        ASSERT_NE(found, "") << name << " compares nothing";
+        for (const char* option : {"--cycles 100", "--max-out 0.1", "--max-in 0.2", "--min-blocks 99", "--no-more-oom"})
+            EXPECT_THAT(found, HasSubstr(option)) << name;
+        // Right usage: it gets as far as to QEMU, which is none here.
+        EXPECT_EQ(vttm(found), 6) << name << output_;
+        EXPECT_EQ(vttm(found + " --no-such-demand"), 2) << name;
+        if (!first.empty()) {
+            EXPECT_EQ(found, first) << "the templates differ";
+        }
+        first = found;
+    }
+}
+
 TEST_F(ProgramTest, OptionsComeOverTheScenarioWhereverTheyStand) {
     const auto json = dir_ / "swap-cycle-short";  // the value of an option is no scenario
     EXPECT_EQ(vttm("run --json " + json.string() + " --ram 700 swap-cycle"), 6);
