@@ -103,10 +103,13 @@ static int vttm_job_check(struct vttm_job *job)
 	/* Killed while it was queued. */
 	if (job->base.s_fence->finished.error)
 		return job->base.s_fence->finished.error;
+	/* With the device goes what was in VRAM: that is no failed move. */
+	if (READ_ONCE(job->engine->vdev->dead))
+		return -ENODEV;
 	for (i = 0; i < job->num_objs; i++)
 		if (READ_ONCE(gem_to_vttm_bo(job->objs[i])->lost))
 			return -ENODATA;
-	return READ_ONCE(job->engine->vdev->dead) ? -ENODEV : 0;
+	return 0;
 }
 
 static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
