@@ -126,9 +126,9 @@ struct drm_vttm_submit {
 
 /*
  * WAIT: until job @seqno of @engine (of this file) is done. ETIME: not within @timeout_ns. EIO: the
- * job failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset; ENODATA: not begun,
- * as the content of a buffer in @bos is lost (see GEM_MADVISE). @timeout_ns 0 only asks. Results of
- * the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it returns 0.
+ * job failed (@status holds enum vttm_fault_reason); ECANCELED: lost in a reset; ENODATA: not
+ * begun, as the content of a buffer in @bos is lost (see GEM_MADVISE). @timeout_ns 0 only asks.
+ * Results of the last 1024 jobs are kept (SUBMIT waits for the oldest): for older ones it is 0.
  */
 struct drm_vttm_wait {
 	__u64 seqno;
