@@ -37,8 +37,10 @@ public:
 struct ClockLimits {
     // How far the clocks' rates may differ at all: 2 %, which no calibration of a TSC exceeds.
     double rate = 0.02;
-    // How far the rate may change from one pair of samples to the next, beyond what their widths allow.
-    double drift = 0.001;
+    // How far the rate between two samples may be from the usual one, beyond what their widths allow: Linux
+    // corrects its first calibration of the TSC a second or two after it has started (seen: by 0.11 %; it may be
+    // 1 %, but then a step of 50 us would no longer be seen either).
+    double drift = 0.003;
     // A sample that took longer says nothing.
     std::uint64_t max_width_ns = 50'000'000;
 };
