@@ -438,6 +438,7 @@ static void vttm_mm_fini(struct drm_device *drm, void *arg)
 {
 	struct vttm_device *vdev = arg;
 
+	vttm_sched_drain(vdev);
 	/* Ends the deletions under way, so all pages are back after it. */
 	ttm_device_fini(&vdev->ttm);
 	drm_WARN_ON(drm, atomic_long_read(&vdev->shrinkable_pages));

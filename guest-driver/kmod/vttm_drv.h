@@ -95,6 +95,7 @@ struct vttm_device {
 	struct vttm_engine engines[VTTM_NUM_ENGINES];
 	struct workqueue_struct *reset_wq; /* ordered: one recovery at a time */
 	bool sched_parked; /* nobody but vttm_sched_unpark() starts a scheduler */
+	atomic_t live_jobs; /* that exist, be they queued, in a ring or about to be freed */
 	struct work_struct recover_work;   /* these two: see vttm_recover.c */
 	struct work_struct dead_work;
 
@@ -222,6 +223,7 @@ void vttm_recover_stop(struct vttm_device *vdev);
 
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);
+void vttm_sched_drain(struct vttm_device *vdev);
 void vttm_sched_park(struct vttm_device *vdev);
 void vttm_sched_unpark(struct vttm_device *vdev);
 bool vttm_sched_wait(struct vttm_device *vdev);

@@ -106,17 +106,21 @@ static int vttm_gem_access(struct vm_area_struct *vma, unsigned long addr, void 
 {
 	struct ttm_operation_ctx ctx = { .interruptible = true };
 	struct ttm_buffer_object *tbo = vma->vm_private_data;
-	int ret;
+	int ret, idx;
 
+	if (!drm_dev_enter(tbo->base.dev, &idx))
+		return -ENODEV;
 	ret = dma_resv_lock_interruptible(tbo->base.resv, NULL);
 	if (ret)
-		return ret;
+		goto out;
 	ret = ttm_bo_wait_ctx(tbo, &ctx);
 	if (!ret)
 		ret = vttm_bo_drop_lost(to_vttm_bo(tbo), &ctx);
 	if (!ret)
 		ret = vttm_bo_make_mappable(to_vttm_bo(tbo));
 	dma_resv_unlock(tbo->base.resv);
+out:
+	drm_dev_exit(idx);
 	return ret ?: ttm_bo_vm_access(vma, addr, buf, len, write);
 }
 

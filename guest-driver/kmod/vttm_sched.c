@@ -55,11 +55,13 @@ struct vttm_job *vttm_job_create(struct vttm_engine *engine, struct drm_sched_en
 		kref_get(&vm->ref);
 		job->vm = vm;
 	}
+	atomic_inc(&engine->vdev->live_jobs);
 	return job;
 }
 
 static void vttm_job_free(struct vttm_job *job)
 {
+	struct vttm_device *vdev = job->engine->vdev;
 	u32 i;
 
 	for (i = 0; i < job->num_objs; i++)
@@ -72,6 +74,8 @@ static void vttm_job_free(struct vttm_job *job)
 	if (job->vm)
 		vttm_vm_put(job->vm);
 	kvfree(job);
+	if (atomic_dec_and_test(&vdev->live_jobs))
+		wake_up_var(&vdev->live_jobs);
 }
 
 /* For a job that was never pushed. */
@@ -292,6 +296,21 @@ static int vttm_sched_init_engine(struct vttm_device *vdev, struct vttm_engine *
 	if (ret)
 		return ret;
 	return drmm_add_action_or_reset(&vdev->drm, vttm_sched_fini, engine);
+}
+
+/*
+ * Workers of the schedulers free ended jobs, and with these the last references to buffers: wait for
+ * that. Nobody can make jobs any more, and those that are left have ended.
+ */
+void vttm_sched_drain(struct vttm_device *vdev)
+{
+	u32 i;
+
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		drm_sched_wqueue_start(&vdev->engines[i].sched);
+	drm_WARN_ON(&vdev->drm,
+		    !wait_var_event_timeout(&vdev->live_jobs, !atomic_read(&vdev->live_jobs),
+					    10 * HZ));
 }
 
 int vttm_sched_init(struct vttm_device *vdev)

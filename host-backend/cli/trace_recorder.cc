@@ -67,6 +67,7 @@ void TraceRecorder::drain() {
         trace_.clock_samples_lost = reply.at("samples_lost").get<std::uint64_t>();
         if (!reply.at("more").get<bool>()) return;
     }
+    trace_.guest.lost_unknown = true;  // more than anybody would look at
 }
 
 void TraceRecorder::end_phase() {

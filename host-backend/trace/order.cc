@@ -63,6 +63,8 @@ std::map<std::pair<unsigned, std::uint64_t>, DeviceJob> device_jobs(const Device
                 }
             continue;
         }
+        if (r.kind == VTTM_TRACE_RESET && r.engine == VTTM_TRACE_NONE)
+            for (auto& [engine, ring] : rings) ring.begin = 0;
         if (r.engine == VTTM_TRACE_NONE || r.ring != 0) continue;
         Ring& ring = rings[r.engine];
         if (r.kind == VTTM_TRACE_TAIL) ring.doorbell = r.time_ns;

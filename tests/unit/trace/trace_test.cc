@@ -146,6 +146,21 @@ TEST(Order, OneJobOutOfOrderIsSeen) {
     EXPECT_EQ(made.order().violations, 1u);
 }
 
+// What a reset has cut off is no part of the next job.
+TEST(Order, AResetOfTheDeviceCutsAJobOff) {
+    Made made;
+    std::vector<vttm_trace_record> records = made.trace.device.records;
+    records.push_back(rec(VTTM_TRACE_PACKET_BEGIN, kBehind + 260'000, kCopy));
+    vttm_trace_record reset = rec(VTTM_TRACE_RESET, kBehind + 260'010, 0, VTTM_TRACE_NONE);
+    reset.ring = VTTM_TRACE_NONE;
+    records.push_back(reset);
+    job(records, kBehind + 261'000, 51);
+    made.trace.device = parse_device_trace(log_of(records));
+    made.trace.guest.add(guest_job(kBehind + 261'000, 51));
+    EXPECT_EQ(made.order().jobs, 51u);
+    EXPECT_EQ(made.order().violations, 0u);
+}
+
 const json* find(const json& written, const std::string& name) {
     for (const json& e : written.at("traceEvents"))
         if (e.at("name") == name) return &e;
