@@ -299,8 +299,8 @@ static int vttm_sched_init_engine(struct vttm_device *vdev, struct vttm_engine *
 }
 
 /*
- * Workers of the schedulers free ended jobs, and with these the last references to buffers: wait for
- * that. Nobody can make jobs any more, and those that are left have ended.
+ * Workers of the schedulers free ended jobs, and with these the last references to buffers. Waits
+ * for that. Nobody can make jobs any more, and those that are left have ended.
  */
 void vttm_sched_drain(struct vttm_device *vdev)
 {
