@@ -330,7 +330,9 @@ TEST_F(Lifecycle, StatsAreJsonAndOutliveResets) {
     EXPECT_EQ(j["registers"]["bad_access"], 1);
     EXPECT_EQ(j["registers"]["resets"], 1);
     char small[8];
-    EXPECT_EQ(vttm_model_stats_json(model_.get(), small, sizeof(small)), stats().size());
+    const size_t need = vttm_model_stats_json(model_.get(), small, sizeof(small));
+    EXPECT_GT(need, sizeof(small));
+    EXPECT_LE(need, stats().size()) << "its time goes on";
     EXPECT_EQ(std::strlen(small), 7u);
 }
 

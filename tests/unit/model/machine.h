@@ -230,7 +230,8 @@ protected:
     uint32_t fault_reason() { return VTTM_FAULT_INFO_REASON(rd(VTTM_REG_FAULT_INFO)); }
     void clear_fault() { wr(VTTM_REG_FAULT_STATUS, VTTM_FAULT_STATUS_VALID); }
     std::string stats() {
-        std::string s(vttm_model_stats_json(model_.get(), nullptr, 0) + 1, '\0');
+        // The time in it goes on, so the next look may be longer.
+        std::string s(vttm_model_stats_json(model_.get(), nullptr, 0) + 64, '\0');
         s.resize(vttm_model_stats_json(model_.get(), s.data(), s.size()));
         return s;
     }
