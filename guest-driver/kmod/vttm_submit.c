@@ -24,8 +24,6 @@ struct vttm_submit {
 	struct vttm_device *vdev;
 	struct vttm_file *vfile;
 	struct vttm_job *job;
-	struct drm_gem_object **objs; /* these two: the job's */
-	u32 num_objs;
 	struct vttm_queue *queue;
 	struct drm_syncobj *syncobj_out;
 	struct drm_exec exec;
@@ -55,8 +53,6 @@ static int vttm_submit_load(struct vttm_submit *submit, struct drm_vttm_submit *
 	if (ret)
 		return ret;
 	job->num_objs = args->num_bos;
-	submit->objs = job->objs;
-	submit->num_objs = job->num_objs;
 
 	if (args->syncobj_in) {
 		ret = drm_sched_job_add_syncobj_dependency(&job->base, file, args->syncobj_in, 0);
@@ -92,16 +88,16 @@ static int vttm_submit_lock(struct vttm_submit *submit)
 	int ret;
 
 	drm_exec_init(exec, DRM_EXEC_INTERRUPTIBLE_WAIT | DRM_EXEC_IGNORE_DUPLICATES,
-		      submit->num_objs);
+		      submit->job->num_objs);
 	drm_exec_until_all_locked(exec) {
-		ret = drm_exec_prepare_array(exec, submit->objs, submit->num_objs, 1);
+		ret = drm_exec_prepare_array(exec, submit->job->objs, submit->job->num_objs, 1);
 		drm_exec_retry_on_contention(exec);
 		if (ret)
 			goto err_fini;
 	}
 
-	for (i = 0; i < submit->num_objs; i++) {
-		struct vttm_bo *bo = gem_to_vttm_bo(submit->objs[i]);
+	for (i = 0; i < submit->job->num_objs; i++) {
+		struct vttm_bo *bo = gem_to_vttm_bo(submit->job->objs[i]);
 
 		ret = vttm_bo_drop_lost(bo, &ctx);
 		if (!ret)
@@ -109,7 +105,7 @@ static int vttm_submit_lock(struct vttm_submit *submit)
 		if (ret)
 			goto err_fini;
 		/* The move may have taken the slot. */
-		ret = dma_resv_reserve_fences(submit->objs[i]->resv, 1);
+		ret = dma_resv_reserve_fences(submit->job->objs[i]->resv, 1);
 		if (ret)
 			goto err_fini;
 	}
@@ -192,8 +188,8 @@ static bool vttm_submit_push(struct vttm_submit *submit, u64 *seqno)
 	fence = dma_fence_get(&job->s_fence->finished);
 	*seqno = ++queue->seqno;
 	queue->fences[*seqno % VTTM_QUEUE_WINDOW] = dma_fence_get(fence);
-	for (i = 0; i < submit->num_objs; i++)
-		dma_resv_add_fence(submit->objs[i]->resv, fence, DMA_RESV_USAGE_WRITE);
+	for (i = 0; i < submit->job->num_objs; i++)
+		dma_resv_add_fence(submit->job->objs[i]->resv, fence, DMA_RESV_USAGE_WRITE);
 	drm_sched_entity_push_job(job);
 	mutex_unlock(&queue->lock);
 	submit->job = NULL;
@@ -221,11 +217,11 @@ static int vttm_submit_try(struct vttm_submit *submit, u64 *seqno, bool *pushed)
 		goto out_exit;
 
 	/* Jobs that share a buffer run in the order of submission, moves included. */
-	for (i = 0; !ret && i < submit->num_objs; i++)
-		ret = drm_sched_job_add_implicit_dependencies(job, submit->objs[i], true);
+	for (i = 0; !ret && i < submit->job->num_objs; i++)
+		ret = drm_sched_job_add_implicit_dependencies(job, submit->job->objs[i], true);
 	if (!ret) {
-		for (i = 0; i < submit->num_objs; i++)
-			vttm_vm_fill_bo(submit->vfile->vm, gem_to_vttm_bo(submit->objs[i]));
+		for (i = 0; i < submit->job->num_objs; i++)
+			vttm_vm_fill_bo(submit->vfile->vm, gem_to_vttm_bo(submit->job->objs[i]));
 		*pushed = vttm_submit_push(submit, seqno);
 	}
 

@@ -126,6 +126,17 @@ protected:
             GTEST_SKIP() << "no memory cgroups";
         }
     }
+
+    // Shrinks all buffers, in a process of its own: false, and no assertion, if it cannot.
+    bool shrink_buffers() {
+        const std::int64_t start = shrunk_pages();
+        for (int i = 0; i < 64 && shrunk_pages() - start < kBufferBytes / 4096; ++i) {
+            if (!shrink(files, 2048)) {
+                return false;
+            }
+        }
+        return true;
+    }
 };
 
 TEST_P(MemcgTest, AShrinkChargesTheOwner) {
@@ -151,13 +162,7 @@ TEST_P(MemcgTest, AShrinkChargesTheOwner) {
 
     Peer shrinker([&](Peer& parent) {
         reclaimer.join();
-        const std::int64_t start = shrunk_pages();
-        for (int i = 0; i < 64 && shrunk_pages() - start < kBufferBytes / 4096; ++i) {
-            if (!shrink(files, 2048)) {
-                return false;
-            }
-        }
-        return parent.tell() && parent.wait();
+        return shrink_buffers() && parent.tell() && parent.wait();
     });
     ASSERT_TRUE(shrinker.wait()) << "killed?";
     const std::int64_t shrunk = (shrunk_pages() - before) * 4096;
@@ -236,13 +241,7 @@ protected:
     void shrink_from_reclaimer() {
         Peer shrinker([&](Peer& parent) {
             reclaimer->join();
-            const std::int64_t start = shrunk_pages();
-            for (int i = 0; i < 64 && shrunk_pages() - start < kBufferBytes / 4096; ++i) {
-                if (!shrink(files, 2048)) {
-                    return false;
-                }
-            }
-            return parent.tell() && parent.wait();
+            return shrink_buffers() && parent.tell() && parent.wait();
         });
         ASSERT_TRUE(shrinker.wait()) << "killed?";
         const std::int64_t charged = reclaimer->charged();

@@ -16,6 +16,18 @@ protected:
     uint32_t last_of(uint64_t i) {
         return *reinterpret_cast<uint32_t*>(bus_.ram(kFree + (i + 1) * kChunk - 4));
     }
+    // A fill of three chunks with 9 that is to hang after one, and stalls before: its first page is not mapped.
+    bool stall_in_the_first_chunk() {
+        wr(VTTM_REG_VM_MODE(kVm), VTTM_VM_MODE_RETRY);
+        for (uint64_t i = 1; i < 3 * kChunk / kPage; i++)
+            tables_.set(root_, kVa + i * kPage, sys_pte(kFree + i * kPage));
+        plan(R"({"kind": "engine-hang", "engine": "copy", "chunks": 1})");
+        put_packet(kCopy, fill_packet(VTTM_SPACE_VM, kVa, 3 * kChunk, 9));
+        stalled_ = kick(kCopy);
+        return wait_for([&] { return eng(kCopy, VTTM_ENG_STATUS) & VTTM_ENG_STATUS_STALLED; });
+    }
+    static constexpr uint64_t kVa = 0x200000;
+    uint64_t stalled_ = 0;  // its fence
 };
 
 TEST_F(FaultsHang, SomeChunksAreDone) {
@@ -56,14 +68,7 @@ TEST_F(FaultsHang, APacketThatIsOverBeforeDoesNotHang) {
 
 // A packet that stalls in its first chunk has all of them still before it.
 TEST_F(FaultsHang, AStallIsNoChunk) {
-    constexpr uint64_t kVa = 0x200000;
-    wr(VTTM_REG_VM_MODE(kVm), VTTM_VM_MODE_RETRY);
-    for (uint64_t i = 1; i < 3 * kChunk / kPage; i++)
-        tables_.set(root_, kVa + i * kPage, sys_pte(kFree + i * kPage));
-    plan(R"({"kind": "engine-hang", "engine": "copy", "chunks": 1})");
-    put_packet(kCopy, fill_packet(VTTM_SPACE_VM, kVa, 3 * kChunk, 9));
-    kick(kCopy);
-    ASSERT_TRUE(wait_for([&] { return eng(kCopy, VTTM_ENG_STATUS) & VTTM_ENG_STATUS_STALLED; }));
+    ASSERT_TRUE(stall_in_the_first_chunk());
     EXPECT_EQ(injected(), 0u);
     tables_.set(root_, kVa, sys_pte(kFree));
     eng_wr(kCopy, VTTM_ENG_ANSWER,
@@ -77,16 +82,9 @@ TEST_F(FaultsHang, AStallIsNoChunk) {
 
 // It is the plan's until it has come.
 TEST_F(FaultsHang, EndsWithThePlanIfItHasNotCome) {
-    constexpr uint64_t kVa = 0x200000;
-    wr(VTTM_REG_VM_MODE(kVm), VTTM_VM_MODE_RETRY);
-    for (uint64_t i = 1; i < 3 * kChunk / kPage; i++)
-        tables_.set(root_, kVa + i * kPage, sys_pte(kFree + i * kPage));
-    plan(R"({"kind": "engine-hang", "engine": "copy", "chunks": 1})");
-    put_packet(kCopy, fill_packet(VTTM_SPACE_VM, kVa, 3 * kChunk, 9));
-    const uint64_t seq = kick(kCopy);
-    ASSERT_TRUE(wait_for([&] { return eng(kCopy, VTTM_ENG_STATUS) & VTTM_ENG_STATUS_STALLED; }));
+    ASSERT_TRUE(stall_in_the_first_chunk());
     no_plan();
-    cure_stalls(kCopy, {{kVa, sys_pte(kFree)}}, seq);
+    cure_stalls(kCopy, {{kVa, sys_pte(kFree)}}, stalled_);
     EXPECT_EQ(injected_ever(), 0u);
 }
 
