@@ -8,6 +8,8 @@
 #include <optional>
 #include <vector>
 
+#include "guest-driver/libvttm/agent/placement_parser.h"
+
 namespace vttm::guest::test {
 namespace {
 
@@ -20,6 +22,20 @@ const char* pages_counter(std::string_view mode) {
         return "inserted_pages";
     }
     return mode == "swapcache" ? "swapcache_pages" : "copied_pages";
+}
+
+Stats pages_by_kind(const SystemFiles& files) {
+    Stats pages;
+    for (const std::string_view kind : kPlacementKinds) {
+        pages[std::string(kind)] = 0;
+    }
+    PlacementParser parser({[](std::uint32_t, std::uint64_t) {},
+                            [&](const PlacementRun& run) {
+                                pages.at(std::string(run.kind)) += static_cast<std::int64_t>(run.count);
+                            }});
+    parser.feed(files.read(find_driver_debugfs(files) + "/placement"));
+    parser.finish();
+    return pages;
 }
 
 void Stamped::create(std::uint64_t bytes, std::uint64_t each, Domain domain, Caching caching) {

@@ -19,6 +19,9 @@ inline constexpr const char* kModes[] = {"copy", "insert", "swapcache"};
 // The counter of pages backed up in a mode.
 const char* pages_counter(std::string_view mode);
 
+// The pages of all buffers by where they are: for each of kPlacementKinds.
+Stats pages_by_kind(const SystemFiles& files);
+
 // Stamped buffers through the agent's own code: batches, both witnesses.
 class Stamped {
 public:
@@ -44,6 +47,7 @@ public:
     explicit Swap(const SystemFiles& files);
 
     bool found() const { return !device_.empty(); }
+    const std::string& device() const { return device_; }
     bool is_on() const;
     // 0, or the errno of swapoff(2), which SIGALRM ends after `seconds` (EINTR).
     int off(unsigned seconds);
