@@ -122,6 +122,7 @@ int dispatch(int argc, char** argv) {
     app.add_option("--accel", common.accel, "tcg or kvm (default: what works)")
         ->check(CLI::IsMember({"tcg", "kvm"}));
     app.add_option("--cmdline", common.cmdline, "appended to the guest kernel's command line");
+    app.add_option("--vcpus", common.vcpus, "CPUs of the guest (default: 1)")->check(CLI::Range(1, 255));
     app.add_flag("--keep", common.keep, "keep run directory and swap disk");
     app.add_flag("--quiet", common.quiet, "no progress");
 

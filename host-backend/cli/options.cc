@@ -14,6 +14,7 @@ machine::MachineConfig machine_config(const CommonOptions& options, const Manife
     c.logs_dir = options.logs_dir;
     c.keep = options.keep;
     c.cmdline_extra = options.cmdline;
+    c.vcpus = options.vcpus;
     return c;
 }
 

@@ -17,6 +17,7 @@ struct CommonOptions {
     std::filesystem::path logs_dir;  // "": the machine's default
     std::string accel;               // "": what vm.json says
     std::string cmdline;             // appended to the guest kernel's command line
+    unsigned vcpus = 1;              // CPUs of the guest
     bool keep = false;               // keep run directory and swap disk
     bool quiet = false;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
