@@ -65,57 +65,6 @@ static void vttm_bo_destroy(struct ttm_buffer_object *tbo)
 	kfree(bo);
 }
 
-static struct vttm_bo *vttm_bo_next(struct vttm_device *vdev, unsigned long *id)
-{
-	struct vttm_bo *bo;
-
-	xa_lock(&vdev->bos);
-	do {
-		bo = xa_find_after(&vdev->bos, id, ULONG_MAX, XA_PRESENT);
-	} while (bo && !kref_get_unless_zero(&bo->tbo.base.refcount));
-	xa_unlock(&vdev->bos);
-	return bo;
-}
-
-/*
- * Behind drm_dev_unplug(), with all jobs ended: buffers keep their pages, but no bus leads to them
- * any more. Those that were freed while they were busy are gone behind it.
- */
-void vttm_bo_detach_all(struct vttm_device *vdev)
-{
-	unsigned long id = 0; /* none has it */
-	struct vttm_bo *bo;
-
-	while ((bo = vttm_bo_next(vdev, &id))) {
-		dma_resv_lock(bo->tbo.base.resv, NULL);
-		if (bo->tbo.ttm)
-			vttm_tt_unmap(vdev, bo->tbo.ttm);
-		dma_resv_unlock(bo->tbo.base.resv);
-		drm_gem_object_put(&bo->tbo.base);
-	}
-	flush_workqueue(vdev->ttm.wq);
-}
-
-/* Buffers whose content is in VRAM. */
-u32 vttm_bo_count_vram(struct vttm_device *vdev, u64 *bytes)
-{
-	unsigned long id = 0;
-	struct vttm_bo *bo;
-	u32 count = 0;
-
-	*bytes = 0;
-	while ((bo = vttm_bo_next(vdev, &id))) {
-		dma_resv_lock(bo->tbo.base.resv, NULL);
-		if (bo->tbo.resource && bo->tbo.resource->mem_type == TTM_PL_VRAM) {
-			count++;
-			*bytes += bo->tbo.base.size;
-		}
-		dma_resv_unlock(bo->tbo.base.resv);
-		drm_gem_object_put(&bo->tbo.base);
-	}
-	return count;
-}
-
 /* false: one of TTM's ghosts, which hold what a pipelined move has left behind. */
 bool vttm_bo_is_ours(const struct ttm_buffer_object *tbo)
 {
@@ -443,6 +392,7 @@ static void vttm_mm_fini(struct drm_device *drm, void *arg)
 	ttm_device_fini(&vdev->ttm);
 	drm_WARN_ON(drm, atomic_long_read(&vdev->shrinkable_pages));
 	drm_WARN_ON(drm, atomic_long_read(&vdev->purgeable_pages));
+	drm_WARN_ON(drm, atomic_read(&vdev->bus_tts));
 	drm_WARN_ON(drm, atomic64_read(&vdev->stats.buffers));
 }
 

@@ -196,8 +196,8 @@ static int vttm_dma_bounces(struct device *dev)
 /*
  * Buffers stay mapped while CPU and device both use them. Behind bounce buffers each would have
  * memory of its own, and content would be lost without a word. So it is memory that both reach,
- * from dma_alloc_coherent(). Not behind an IOMMU that translates: it would have to outlive the
- * device, whose addresses end with it.
+ * from dma_alloc_coherent(). Not behind an IOMMU that translates: that is a machine of its own,
+ * which nobody has tried.
  */
 static int vttm_check_dma(struct vttm_device *vdev)
 {
@@ -338,7 +338,7 @@ static void vttm_stop(struct pci_dev *pdev)
 		vttm_hw_reset(vdev);
 	vdev->parked = true;
 	mutex_unlock(&vdev->hw_lock);
-	/* Who has it open keeps buffers and page tables, but this bus is not theirs any more. */
+	/* Who has it open keeps buffers and address spaces, but this bus is not theirs any more. */
 	vttm_bo_detach_all(vdev);
 	vttm_vm_detach_all(vdev);
 	pci_clear_master(pdev);

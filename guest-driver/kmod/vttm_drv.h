@@ -128,6 +128,7 @@ struct vttm_device {
 	struct shrinker *shrinker;
 	atomic_long_t shrinkable_pages;
 	atomic_long_t purgeable_pages;
+	atomic_t bus_tts; /* with pages mapped for DMA, or coherent: see vttm_bo_detach_all() */
 	struct work_struct swapout_work; /* these two: see vttm_swapout.c */
 	atomic_long_t swapout_wanted;
 
@@ -246,6 +247,8 @@ int vttm_gem_madvise_ioctl(struct drm_device *drm, void *data, struct drm_file *
 
 /* vttm_bo.c: TTM's device with its memory types */
 int vttm_mm_init(struct vttm_device *vdev);
+
+/* vttm_detach.c */
 void vttm_bo_detach_all(struct vttm_device *vdev);
 u32 vttm_bo_count_vram(struct vttm_device *vdev, u64 *bytes);
 

@@ -119,9 +119,11 @@ static int vttm_gem_access(struct vm_area_struct *vma, unsigned long addr, void 
 	if (!ret)
 		ret = vttm_bo_make_mappable(to_vttm_bo(tbo));
 	dma_resv_unlock(tbo->base.resv);
+	if (!ret)
+		ret = ttm_bo_vm_access(vma, addr, buf, len, write);
 out:
 	drm_dev_exit(idx);
-	return ret ?: ttm_bo_vm_access(vma, addr, buf, len, write);
+	return ret;
 }
 
 static const struct vm_operations_struct vttm_gem_vm_ops = {

@@ -21,9 +21,9 @@
 
 struct vttm_pt {
 	struct list_head link; /* of dead tables */
-	__le64 *entries; /* a page, which CPU and device share: see vttm_check_dma() */
+	/* A page, which CPU and device share: see vttm_check_dma(). NULL: the device is gone. */
+	__le64 *entries;
 	dma_addr_t dma;
-	bool mapped; /* false: the device is gone, and with it what its bus knows */
 	u32 used; /* leaf table: pages of mappings; else: children */
 	u32 live; /* leaf table: valid leaves, in pages; under vttm_vm.pt_lock */
 	struct vttm_pt *children[]; /* VTTM_PT_ENTRIES of them, none in a leaf table */
@@ -35,41 +35,45 @@ static bool vttm_large_leaves = true;
 module_param_named(large_leaves, vttm_large_leaves, bool, 0644);
 MODULE_PARM_DESC(large_leaves, "map 64 KiB and 2 MiB at once where a buffer allows it (default: yes)");
 
-/* A coherent page has no mapping to end: where it is stays known until it is freed. */
-static void vttm_pt_unmap(struct vttm_device *vdev, struct vttm_pt *pt)
+/* Goes with the table, or with the device before. */
+static void vttm_pt_free_page(struct vttm_device *vdev, struct vttm_pt *pt)
 {
-	if (pt->mapped && !vdev->coherent_tables)
-		dma_unmap_single(vdev->drm.dev, pt->dma, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
-	pt->mapped = false;
+	struct device *dev = vdev->drm.dev;
+
+	if (!pt->entries)
+		return;
+	if (vdev->coherent_tables) {
+		dma_free_coherent(dev, VTTM_PAGE_SIZE, pt->entries, pt->dma);
+	} else {
+		dma_unmap_single(dev, pt->dma, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
+		free_page((unsigned long)pt->entries);
+	}
+	pt->entries = NULL;
 }
 
 static void vttm_pt_free(struct vttm_device *vdev, struct vttm_pt *pt)
 {
-	vttm_pt_unmap(vdev, pt);
-	if (vdev->coherent_tables)
-		dma_free_coherent(vdev->drm.dev, VTTM_PAGE_SIZE, pt->entries, pt->dma);
-	else
-		free_page((unsigned long)pt->entries);
+	vttm_pt_free_page(vdev, pt);
 	kfree(pt);
 }
 
 /* Its page of zeroes. */
-static bool vttm_pt_alloc_page(struct vttm_device *vdev, struct vttm_pt *pt)
+static void vttm_pt_alloc_page(struct vttm_device *vdev, struct vttm_pt *pt)
 {
 	struct device *dev = vdev->drm.dev;
 
 	if (vdev->coherent_tables) {
 		pt->entries = dma_alloc_coherent(dev, VTTM_PAGE_SIZE, &pt->dma, GFP_KERNEL);
-		return pt->entries;
+		return;
 	}
 	pt->entries = (__le64 *)get_zeroed_page(GFP_KERNEL);
 	if (!pt->entries)
-		return false;
+		return;
 	pt->dma = dma_map_single(dev, pt->entries, VTTM_PAGE_SIZE, DMA_TO_DEVICE);
-	if (!dma_mapping_error(dev, pt->dma))
-		return true;
-	free_page((unsigned long)pt->entries);
-	return false;
+	if (dma_mapping_error(dev, pt->dma)) {
+		free_page((unsigned long)pt->entries);
+		pt->entries = NULL;
+	}
 }
 
 static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int level)
@@ -81,10 +85,10 @@ static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int leve
 		return NULL;
 	INIT_LIST_HEAD(&pt->link);
 	if (drm_dev_enter(&vdev->drm, &idx)) {
-		pt->mapped = vttm_pt_alloc_page(vdev, pt);
+		vttm_pt_alloc_page(vdev, pt);
 		drm_dev_exit(idx);
 	}
-	if (!pt->mapped) {
+	if (!pt->entries) {
 		kfree(pt);
 		return NULL;
 	}
@@ -117,13 +121,16 @@ static void vttm_pt_detach_level(struct vttm_device *vdev, struct vttm_pt *pt, u
 {
 	unsigned int i;
 
-	vttm_pt_unmap(vdev, pt);
+	vttm_pt_free_page(vdev, pt);
 	for (i = 0; level && i < VTTM_PT_ENTRIES; i++)
 		if (pt->children[i])
 			vttm_pt_detach_level(vdev, pt->children[i], level - 1);
 }
 
-/* For a device that goes, under vttm_vm.lock: the tables stay, but no bus leads to them. */
+/*
+ * For a device that goes, under vttm_vm.lock: takes the pages back. The tree itself stays until its
+ * mappings end. None of these is valid any more, so nobody looks at an entry but vttm_pt_prune().
+ */
 void vttm_pt_detach(struct vttm_device *vdev, struct vttm_pt *root)
 {
 	vttm_pt_detach_level(vdev, root, VTTM_PT_ROOT_LEVEL);
@@ -150,7 +157,8 @@ static void vttm_pt_prune(struct vttm_pt *pt, unsigned int index, struct list_he
 	if (child->used)
 		return;
 	WARN_ON_ONCE(child->live);
-	vttm_pt_set(pt, index, 0);
+	if (pt->entries)
+		vttm_pt_set(pt, index, 0);
 	WRITE_ONCE(pt->children[index], NULL);
 	pt->used--;
 	list_add(&child->link, dead);

@@ -2,6 +2,9 @@
 /* System pages of buffers: allocation, restore from the backup, DMA mapping, accounting. */
 #include <linux/dma-mapping.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include <drm/drm_drv.h>
 
 #include "vttm_bo.h"
 #include "vttm_drv.h"
@@ -68,7 +71,19 @@ void vttm_tt_account(struct vttm_device *vdev, struct vttm_tt *tt, bool add)
 	atomic_long_add(pages, tt->purgeable ? &vdev->purgeable_pages : &vdev->shrinkable_pages);
 }
 
-int vttm_tt_populate(struct ttm_device *ttm, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
+/* What the device's bus knows of has to go before the driver leaves: vttm_bo_detach_all(). */
+static void vttm_tt_bus_get(struct vttm_device *vdev)
+{
+	atomic_inc(&vdev->bus_tts);
+}
+
+static void vttm_tt_bus_put(struct vttm_device *vdev)
+{
+	if (atomic_dec_and_test(&vdev->bus_tts))
+		wake_up_var(&vdev->bus_tts);
+}
+
+static int vttm_tt_fill(struct ttm_device *ttm, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
 {
 	struct vttm_tt *vtt = to_vttm_tt(tt);
 	int ret;
@@ -79,12 +94,27 @@ int vttm_tt_populate(struct ttm_device *ttm, struct ttm_tt *tt, struct ttm_opera
 		ttm_tt_clear_backed_up(tt);
 		ret = ttm_pool_alloc(&ttm->pool, tt, ctx);
 	}
-	if (ret)
-		return ret;
+	if (!ret)
+		vtt->purged = false;
+	return ret;
+}
 
-	vtt->purged = false;
-	vttm_tt_account(ttm_to_vttm_device(ttm), vtt, true);
-	return 0;
+int vttm_tt_populate(struct ttm_device *ttm, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
+{
+	struct vttm_device *vdev = ttm_to_vttm_device(ttm);
+	int ret, idx;
+
+	/* Pages of a bus that is gone are of no use to anybody. */
+	if (!drm_dev_enter(&vdev->drm, &idx))
+		return -ENODEV;
+	ret = vttm_tt_fill(ttm, tt, ctx);
+	if (!ret) {
+		vttm_tt_account(vdev, to_vttm_tt(tt), true);
+		if (vdev->coherent_pages)
+			vttm_tt_bus_get(vdev);
+	}
+	drm_dev_exit(idx);
+	return ret;
 }
 
 void vttm_tt_unpopulate(struct ttm_device *ttm, struct ttm_tt *tt)
@@ -94,6 +124,8 @@ void vttm_tt_unpopulate(struct ttm_device *ttm, struct ttm_tt *tt)
 	vttm_tt_unmap(vdev, tt);
 	ttm_pool_free(&ttm->pool, tt);
 	vttm_tt_account(vdev, to_vttm_tt(tt), false);
+	if (vdev->coherent_pages)
+		vttm_tt_bus_put(vdev);
 }
 
 void vttm_tt_destroy(struct ttm_device *ttm, struct ttm_tt *tt)
@@ -181,6 +213,8 @@ int vttm_tt_map(struct vttm_device *vdev, struct ttm_tt *tt)
 		return ret;
 	}
 	vtt->sgt = sgt;
+	if (!vdev->coherent_pages)
+		vttm_tt_bus_get(vdev);
 	return 0;
 }
 
@@ -191,8 +225,10 @@ void vttm_tt_unmap(struct vttm_device *vdev, struct ttm_tt *tt)
 
 	if (!vtt->sgt)
 		return;
-	if (!vdev->coherent_pages)
+	if (!vdev->coherent_pages) {
 		dma_unmap_sgtable(vdev->drm.dev, vtt->sgt, DMA_BIDIRECTIONAL, vttm_tt_attrs(tt));
+		vttm_tt_bus_put(vdev);
+	}
 	sg_free_table(vtt->sgt);
 	kfree(vtt->sgt);
 	vtt->sgt = NULL;

@@ -17,7 +17,7 @@
 #include "vttm_drv.h"
 #include "vttm_vm.h"
 
-struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
+static struct vttm_vm *vttm_vm_new(struct vttm_device *vdev)
 {
 	struct vttm_vm *vm;
 	int ret, idx;
@@ -53,6 +53,19 @@ struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
 	return vm;
 }
 
+struct vttm_vm *vttm_vm_create(struct vttm_device *vdev)
+{
+	struct vttm_vm *vm = ERR_PTR(-ENODEV);
+	int idx;
+
+	/* While it is made the device does not go: then vttm_vm_detach_all() has to find it. */
+	if (drm_dev_enter(&vdev->drm, &idx)) {
+		vm = vttm_vm_new(vdev);
+		drm_dev_exit(idx);
+	}
+	return vm;
+}
+
 /* After a reset of the device, under hw_lock: tells it where the page tables are. */
 void vttm_vm_restore_all(struct vttm_device *vdev)
 {
@@ -83,7 +96,7 @@ static struct vttm_vm *vttm_vm_find(struct vttm_device *vdev, u32 id)
 	return vm;
 }
 
-/* Behind drm_dev_unplug(), so that no table is made any more. */
+/* Behind drm_dev_unplug(), so that no table is made any more, and behind vttm_bo_detach_all(). */
 void vttm_vm_detach_all(struct vttm_device *vdev)
 {
 	u32 id;
