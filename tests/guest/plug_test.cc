@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "tests/guest/guest_test.h"
+#include "tests/guest/plug_test.h"
 
 namespace vttm::guest::test {
 namespace {
@@ -16,75 +16,74 @@ namespace fs = std::filesystem;
 
 constexpr const char* kDriver = "/sys/bus/pci/drivers/vttm";
 
-class PlugTest : public GuestTest {
-protected:
-    void SetUp() override {
-        GuestTest::SetUp();
-        const fs::path node = Device::find_node();
-        name_ = fs::canonical("/sys/class/drm" / node.filename() / "device").filename().string();
-    }
-    void unbind() const { files.write(std::string(kDriver) + "/unbind", name_); }
-    void bind() {
-        files.write(std::string(kDriver) + "/bind", name_);
-        expect_new_device();
-    }
-    void remove() const { files.write("/sys/bus/pci/devices/" + name_ + "/remove", "1\n"); }
-    void rescan() {
-        files.write("/sys/bus/pci/rescan", "1\n");
-        expect_new_device();
-    }
-    // One that works, and counts from 0 (earlier tests may have had their stale uses).
-    void expect_new_device() {
-        wait_for_device();
-        EXPECT_EQ(Device::open().param(VTTM_PARAM_STALE_COUNT), 0u);
-        forgive_stale();
-        Gpu gpu;
-        const Gpu::Bound buffer = gpu.create(kMib, VTTM_DOMAIN_VRAM);
-        gpu.stamp(buffer, 1);
-        gpu.expect_stamped(buffer, 1);
-    }
-    // Has buffers in all places, mapped and stamped, while @go_away happens.
-    template <typename GoAway>
-    void expect_survival(GoAway go_away) {
-        Gpu gpu;
-        const Gpu::Bound vram = gpu.create(4 * kMib, VTTM_DOMAIN_VRAM);
-        const Gpu::Bound gtt = gpu.create(4 * kMib, VTTM_DOMAIN_GTT, VTTM_CACHING_WC);
-        const Gpu::Bound idle = gpu.create(4 * kMib, VTTM_DOMAIN_GTT);
-        gpu.stamp(vram, 1);
-        gpu.stamp(gtt, 2);
-        const Mapping in_vram = vram.buffer.map();
-        const Mapping in_gtt = gtt.buffer.map();
-        ASSERT_NE(count_unequal(in_vram, 0), 0u);
-        ASSERT_NE(count_unequal(in_gtt, 0), 0u);
-
-        go_away();
-
-        EXPECT_EQ(gpu.submit_errno(VTTM_ENGINE_COPY, PacketBuilder().fill(vram.va(), kPage, 1), {&vram}),
-                  ENODEV);
-        // A mapping is memory still, of whatever content: no signal ends who has it.
-        in_vram.words()[0] = 1;
-        in_gtt.words()[0] = 1;
-        EXPECT_EQ(in_vram.words()[0], 1u);
-        EXPECT_EQ(in_gtt.words()[0], 1u);
-        EXPECT_THROW(gpu.create(kPage), Error);
-    }
-
-private:
-    // Its node may come a moment later.
-    static void wait_for_device() {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        for (;;) {
-            try {
-                Device::open();
-                return;
-            } catch (const Error&) {
-                if (std::chrono::steady_clock::now() > end) throw;
-                std::this_thread::sleep_for(std::chrono::milliseconds(20));
-            }
+// Its node may come a moment later.
+void wait_for_device() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (;;) {
+        try {
+            Device::open();
+            return;
+        } catch (const Error&) {
+            if (std::chrono::steady_clock::now() > end) throw;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
     }
-    std::string name_;
-};
+}
+
+}  // namespace
+
+void PlugTest::SetUp() {
+    GuestTest::SetUp();
+    const fs::path node = Device::find_node();
+    name_ = fs::canonical("/sys/class/drm" / node.filename() / "device").filename().string();
+}
+void PlugTest::unbind() const { files.write(std::string(kDriver) + "/unbind", name_); }
+void PlugTest::bind() {
+    files.write(std::string(kDriver) + "/bind", name_);
+    expect_new_device();
+}
+void PlugTest::remove() const { files.write("/sys/bus/pci/devices/" + name_ + "/remove", "1\n"); }
+void PlugTest::rescan() {
+    files.write("/sys/bus/pci/rescan", "1\n");
+    expect_new_device();
+}
+void PlugTest::expect_new_device() {
+    wait_for_device();
+    EXPECT_EQ(Device::open().param(VTTM_PARAM_STALE_COUNT), 0u);
+    forgive_stale();
+    Gpu gpu;
+    const Gpu::Bound buffer = gpu.create(kMib, VTTM_DOMAIN_VRAM);
+    gpu.stamp(buffer, 1);
+    gpu.expect_stamped(buffer, 1);
+}
+
+namespace {
+
+// Has buffers in all places, mapped and stamped, while @go_away happens.
+template <typename GoAway>
+void expect_survival(GoAway go_away) {
+    Gpu gpu;
+    const Gpu::Bound vram = gpu.create(4 * kMib, VTTM_DOMAIN_VRAM);
+    const Gpu::Bound gtt = gpu.create(4 * kMib, VTTM_DOMAIN_GTT, VTTM_CACHING_WC);
+    const Gpu::Bound idle = gpu.create(4 * kMib, VTTM_DOMAIN_GTT);
+    gpu.stamp(vram, 1);
+    gpu.stamp(gtt, 2);
+    const Mapping in_vram = vram.buffer.map();
+    const Mapping in_gtt = gtt.buffer.map();
+    ASSERT_NE(count_unequal(in_vram, 0), 0u);
+    ASSERT_NE(count_unequal(in_gtt, 0), 0u);
+
+    go_away();
+
+    EXPECT_EQ(gpu.submit_errno(VTTM_ENGINE_COPY, PacketBuilder().fill(vram.va(), kPage, 1), {&vram}),
+              ENODEV);
+    // A mapping is memory still, of whatever content: no signal ends who has it.
+    in_vram.words()[0] = 1;
+    in_gtt.words()[0] = 1;
+    EXPECT_EQ(in_vram.words()[0], 1u);
+    EXPECT_EQ(in_gtt.words()[0], 1u);
+    EXPECT_THROW(gpu.create(kPage), Error);
+}
 
 TEST_F(PlugTest, UnboundWithLiveBuffers) {
     expect_survival([this] { unbind(); });

@@ -76,7 +76,7 @@ void run_bounce_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: boot with bounce buffers");
     machine.start();
     into.append(run_program(context, machine,
-                            "BounceTest.*:ReuseTest.*:*ShapeTest.*:EngineTest.*:VmTest.*:LargeLeafTest.*:"
+                            "Bounce*Test.*:ReuseTest.*:*ShapeTest.*:EngineTest.*:VmTest.*:LargeLeafTest.*:"
                             "MemoryTest.MoreVram*:PlugTest.*:PowerTest.*:ConcurrencyTest.*"),
                 "bounce");
     check_guest(context, machine);
@@ -116,7 +116,7 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: boot");
     machine.start();
     context.progress.phase("test guest: GoogleTest in the guest");
-    into.append(run_program(context, machine, "-SleepTest.*:HostUnplugTest.*:IommuTest.*:BounceTest.*"));
+    into.append(run_program(context, machine, "-SleepTest.*:HostUnplugTest.*:IommuTest.*:Bounce*Test.*"));
     check_guest(context, machine);
     machine.stop(milliseconds(5000));
     run_iommu_tests(context, into);
