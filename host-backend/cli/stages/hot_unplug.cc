@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host unplugs the device from its root port while the guest works (device_del, to which the
 // guest says when), and plugs one again. All calls of who has the old one open end with ENODEV, no
-// memory stays with it, and the new one works.
+// memory stays with it, and the new one works. The same where DMA bounces, as buffers are then memory
+// of the device's bus.
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -24,7 +25,6 @@ using report::TestStatus;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr const char* kSuite = "hot_unplug";
 constexpr const char* kWork =
     "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=HostUnplugTest.*; echo exit $?' "
     ">/tmp/unplug.log 2>&1 </dev/null &";
@@ -32,8 +32,8 @@ constexpr const char* kWork =
 class HotUnplug {
 public:
     HotUnplug(const StageContext& context, const SwapCycleConfig& config, machine::Machine& machine,
-              report::TestResults& into)
-        : context_(context), config_(config), machine_(machine), into_(into) {
+              std::string suite, report::TestResults& into)
+        : context_(context), config_(config), machine_(machine), suite_(std::move(suite)), into_(into) {
         new_session();
     }
 
@@ -51,11 +51,11 @@ public:
 private:
     void start(std::string name) {
         name_ = std::move(name);
-        context_.progress.phase("test hot unplug: " + name_);
+        context_.progress.phase(fmt::format("test {}: {}", suite_, name_));
     }
     void check(const std::string& why) {
         into_.cases.push_back(
-            make_case(kSuite, name_, why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
+            make_case(suite_, name_, why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
         machine_.check();
     }
     // Each device has a witness log of its own. Another key: nobody takes an old stamp for a new
@@ -176,6 +176,7 @@ private:
     const StageContext& context_;
     const SwapCycleConfig& config_;
     machine::Machine& machine_;
+    const std::string suite_;
     report::TestResults& into_;
     std::optional<Session> session_;
     std::optional<pressure::VramBalloon> balloon_;
@@ -183,18 +184,25 @@ private:
     std::string name_;
 };
 
-}  // namespace
-
-void run_hot_unplug(const StageContext& context, report::TestResults& into) {
+void unplug_in_a_machine(const StageContext& context, const std::string& suite, const std::string& cmdline,
+                         report::TestResults& into) {
     SwapCycleConfig config = small_guest("hot-unplug", 4713);
     machine::MachineConfig mc = stage_machine(context, config);
     mc.root_port = true;
+    mc.cmdline_extra += cmdline;
     machine::Machine machine(mc);
-    context.progress.phase("test hot unplug: boot");
+    context.progress.phase(fmt::format("test {}: boot", suite));
     machine.start();
-    HotUnplug(context, config, machine, into).run();
+    HotUnplug(context, config, machine, suite, into).run();
     check_guest(context, machine);
     machine.stop(seconds(5));
+}
+
+}  // namespace
+
+void run_hot_unplug(const StageContext& context, report::TestResults& into) {
+    unplug_in_a_machine(context, "hot_unplug", "", into);
+    unplug_in_a_machine(context, "hot_unplug_bounce", " swiotlb=force", into);
 }
 
 }  // namespace vttm::cli
