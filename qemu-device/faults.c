@@ -14,6 +14,9 @@
 #include "qemu/bitops.h"
 #include "qemu/main-loop.h"
 #include "qapi/error.h"
+#include "qobject/qdict.h"
+#include "qobject/qjson.h"
+#include "qobject/qlist.h"
 #include "migration/blocker.h"
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
@@ -58,13 +61,31 @@ static bool vttm_block_migration(VttmState *s, Error **errp)
     return migrate_add_blocker(&s->migration_blocker, errp) == 0;
 }
 
+/* Whether a plan has no fault. What is wrong with one is for the model to say. */
+static bool vttm_is_empty_plan(const char *plan)
+{
+    QObject *obj;
+    QDict *dict;
+    QList *faults;
+    bool empty;
+
+    if (!plan[strspn(plan, " \t\r\n")]) {
+        return true;
+    }
+    obj = qobject_from_json(plan, NULL);
+    dict = qobject_to(QDict, obj);
+    faults = dict ? qobject_to(QList, qdict_get(dict, "faults")) : NULL;
+    empty = faults && qlist_empty(faults);
+    qobject_unref(obj);
+    return empty;
+}
+
 static bool vttm_apply_fault_plan(VttmState *s, const char *plan, Error **errp)
 {
-    bool empty = !plan[strspn(plan, " \t\r\n")];
     char message[512] = "";
     int ret;
 
-    if (!empty && !vttm_block_migration(s, errp)) {
+    if (!vttm_is_empty_plan(plan) && !vttm_block_migration(s, errp)) {
         return false;
     }
 

@@ -297,6 +297,11 @@ TEST_F(Migration, NoPlanWhileItRuns) {
         EXPECT_NE(std::string(e.what()).find("migration"), std::string::npos) << e.what();
     }
     EXPECT_EQ(vm->DeviceProperty("fault-plan"), "");
+    // None in other words is still none; and what says nothing sensible is no plan without a fault.
+    for (const char* none : {"", " \n", R"({"faults": []})", R"({"seed": 3, "faults": [ ]})"})
+        EXPECT_NO_THROW(vm->SetDeviceProperty("fault-plan", none)) << none;
+    for (const char* wrong : {"[]", "{}", "{", R"({"faults": {}})", R"({"faults": [], "x": 1})"})
+        EXPECT_THROW(vm->SetDeviceProperty("fault-plan", wrong), QemuError) << wrong;
     vm->Qmp("migrate_cancel");
     EXPECT_EQ(WaitSaved().substr(0, 9), "cancelled");
 }
