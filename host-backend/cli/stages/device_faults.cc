@@ -29,6 +29,8 @@ public:
         cycle_.fill();  // a lost write shall leave an older generation behind
         spoils("bit_flip", R"({"kind": "bit-flip", "engine": "stamp", "nth": 3})",
                PageClass::kBitflip);
+        is_misread("flipped_read",
+                   R"({"kind": "bit-flip", "access": "read", "engine": "stamp", "nth": 3})");
         // Another page than before: that one is no good older generation.
         spoils(
             "dropped_write",
@@ -76,6 +78,29 @@ private:
         const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
         if (verdict.kind != oracle::VerdictKind::kContent)
             why += fmt::format("verdict is {}\n", oracle::name_of(verdict.kind));
+        check(name, why);
+    }
+
+    // The plan spoils what the device sees of one page, and no memory: it stands alone with that, the
+    // run ends as a disagreement of witnesses, and the next look finds all as it was.
+    void is_misread(const std::string& name, const std::string& rule) {
+        context_.progress.phase("test device faults: " + name);
+        cycle_.fill();
+        cycle_.look();
+        plan(rule);
+        cycle_.verify();
+        std::string why = end_plan();
+        const oracle::CycleResult seen = cycle_.result();
+        if (seen.device.bad.size() != 1 || seen.device.bad[0].cls != PageClass::kBitflip)
+            why += fmt::format("the device found {} bad pages\n", seen.device.bad.size());
+        if (!seen.cpu.bad.empty() || !seen.host.bad.empty())
+            why += fmt::format("the CPU found {} bad pages, the host {}\n", seen.cpu.bad.size(),
+                               seen.host.bad.size());
+        const auto verdict = oracle::judge(seen, oracle::Policy::for_backup(seen.backup));
+        if (verdict.kind != oracle::VerdictKind::kDisagree || verdict.disagreements.size() != 1)
+            why += fmt::format("verdict is {}\n", oracle::name_of(verdict.kind));
+        cycle_.verify();
+        why += must_find(cycle_.result(), 0, PageClass::kGood);
         check(name, why);
     }
 
