@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "host-backend/cli/vram_claims.h"
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/oracle/ram_witness.h"
 #include "host-backend/oracle/swap_witness.h"
@@ -49,6 +50,10 @@ constexpr Account kSeriesAccounts[] = {
 // The hog's own heap and stack, and what the kernel charges in advance.
 constexpr std::int64_t kForeignSlack = 4 * kMiB;
 constexpr const char* kForeign = "memcg.foreign_bytes";
+// Pages that the guest claims in VRAM that the balloon takes: before it less after it; and after it, or once
+// the device has used all buffers.
+constexpr const char* kEvicted = "balloon.evicted_pages";
+constexpr const char* kKept = "balloon.kept_pages";
 
 std::int64_t value(const oracle::Counters& counters, const char* name) {
     auto it = counters.find(name);
@@ -113,8 +118,13 @@ oracle::Policy policy_for(const SwapCycleConfig& config, const std::string& back
             p.max_levels.push_back({kForeign, kForeignSlack, VerdictKind::kLeak,
                                     "the hog's memory cgroup is charged for somebody else's pages"});
     }
-    // What lay in the VRAM that is taken back has to have moved.
-    if (config.vram_target_mib) p.must_grow.emplace_back("vttm.moves_vram_gtt");
+    // What lay in the VRAM that is taken back has to have moved, all of it, for the balloon.
+    if (config.vram_target_mib) {
+        p.must_grow.emplace_back("vttm.moves_vram_gtt");
+        p.must_grow.emplace_back(kEvicted);
+        p.max_levels.push_back({kKept, 0, oracle::VerdictKind::kLeak,
+                                "the guest has buffers in VRAM that it gave up"});
+    }
     return p;
 }
 
@@ -257,6 +267,11 @@ bool SwapCycle::limit_met() {
     return it != grown.end() && it->second > 0;
 }
 
+std::int64_t SwapCycle::pages_beyond_target() {
+    return static_cast<std::int64_t>(pages_in_vram_from(session_.placement(), session_.ledger(),
+                                                        config_.vram_target_mib * kMiB));
+}
+
 void SwapCycle::press() {
     progress_.phase(label("pressure"));
     const pressure::CallLimit within{.until = session_.deadline()};
@@ -269,7 +284,12 @@ void SwapCycle::press() {
             pressure::VramBalloon::Config{.vram_mib = config_.vram_mib,
                                           .target_mib = config_.vram_target_mib,
                                           .limit = within});
+        const std::int64_t before = pages_beyond_target();
         balloon_->step();
+        const std::int64_t kept = pages_beyond_target();
+        result_.levels[kEvicted] = before - kept;
+        result_.levels[kKept] = kept;
+        progress_.note(fmt::format("{}: evicted {} pages of VRAM", label("balloon"), before - kept));
     }
     pressure::AnonymousHog hog(
         session_.machine().agent(),
@@ -364,7 +384,11 @@ void SwapCycle::verify() {
     result_.seconds_in = seconds_since(begin);
     result_.bytes_in = result_.bytes_out;
     progress_.phase(label("guest CPU verifies"));
-    if (balloon_) balloon_->release();
+    if (balloon_) {  // the device has had all of it in VRAM again, one after the other
+        result_.levels[kKept] = std::max(result_.levels[kKept], pages_beyond_target());
+        balloon_->release();
+        balloon_.reset();
+    }
     result_.cpu = session_.verify(By::kCpu, tick);
     count_device_errors();
 }
@@ -407,6 +431,8 @@ void SwapCycle::settle_strays() {
 
 report::CycleRecord SwapCycle::finish(bool last) {
     result_.counters = oracle::delta(before_cycle_, session_.counters());
+    if (const auto it = result_.levels.find(kEvicted); it != result_.levels.end())
+        result_.counters.insert(*it);
     if (last) {
         progress_.phase(label("free, balances"));
         session_.free_all();

@@ -48,6 +48,8 @@ private:
     void sample();
     oracle::Placement filled_now(const oracle::Placement& claim) const;
     void note_first_check();
+    // Pages of buffers that the guest claims in VRAM that the balloon asks for.
+    std::int64_t pages_beyond_target();
     bool limit_met();
     void note_foreign_charge(std::uint64_t held_mib);
     void settle_balances();

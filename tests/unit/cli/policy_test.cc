@@ -36,6 +36,26 @@ TEST(PolicyFor, TakesTheScenariosLimits) {
     EXPECT_TRUE(insert.need_device && insert.need_cpu && insert.need_host);
 }
 
+// Growing moves alone could be anybody's: what counts is what left the part that was taken.
+TEST(PolicyFor, ABalloonMustHaveEvicted) {
+    SwapCycleConfig c;
+    EXPECT_THAT(policy_for(c, "insert", 1000).must_grow,
+                ::testing::Not(Contains("balloon.evicted_pages")));
+    c.vram_target_mib = 32;
+    const auto policy = policy_for(c, "insert", 1000);
+    EXPECT_THAT(policy.must_grow, Contains("balloon.evicted_pages"));
+    for (std::int64_t kept : {0, 1}) {
+        oracle::CycleResult r;
+        r.levels["balloon.kept_pages"] = kept;
+        const auto reasons = oracle::judge(r, policy).reasons;
+        EXPECT_EQ(std::ranges::any_of(reasons,
+                                      [](const std::string& reason) {
+                                          return reason.find("gave up") != reason.npos;
+                                      }),
+                  kept > 0);
+    }
+}
+
 oracle::Counters even() {
     return {{"vttm.buffers", 0},  {"vttm.buffer_bytes", 0}, {"vttm.mappings", 0},
             {"vttm.shrinkable_pages", 0}, {"nr_gpu_active", 0}, {"nr_shmem", 5}, {"swap_used", 9}};
