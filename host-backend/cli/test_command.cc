@@ -7,6 +7,7 @@
 
 #include "host-backend/cli/commands.h"
 #include "host-backend/cli/output.h"
+#include "host-backend/cli/stages/balloon_cases.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/machine/interrupt.h"
 #include "host-backend/report/exit_code.h"
@@ -35,6 +36,9 @@ const std::vector<Stage>& stages() {
          .what = "faults of the device, ordered by the host, under a guest that works",
          .run = run_device_faults},
         {.name = "plug", .what = "the device unplugged by the host, and plugged again, under load", .run = run_hot_unplug},
+        {.name = "balloon",
+         .what = "VRAM taken back before there is a driver, under mappings, without RAM to move it to",
+         .run = run_balloon},
         {.name = "cycle",
          .what = "short swap cycles per ttm.backup; a limited hog, a VRAM balloon, an IOMMU",
          .run = run_short_cycles},

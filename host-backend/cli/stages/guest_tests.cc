@@ -159,7 +159,9 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: boot");
     machine.start();
     context.progress.phase("test guest: GoogleTest in the guest");
-    into.append(run_program(context, machine, "-SleepTest.*:HostUnplugTest.*:IommuTest.*:Bounce*Test.*"));
+    into.append(run_program(
+        context, machine,
+        "-SleepTest.*:HostUnplugTest.*:HostBalloonTest.*:IommuTest.*:Bounce*Test.*"));
     check_guest(context, machine);
     machine.stop(milliseconds(5000));
     run_iommu_tests(context, into);
