@@ -89,6 +89,9 @@ static vm_fault_t vttm_gem_fault(struct vm_fault *vmf)
 		if (!ret)
 			ret = ttm_bo_vm_fault_reserved(vmf, vmf->vma->vm_page_prot,
 						       TTM_BO_VM_NUM_PREFAULT);
+		/* Unplugged in the middle of it: the next try gets a dummy page. */
+		if ((ret & VM_FAULT_ERROR) && drm_dev_is_unplugged(tbo->base.dev))
+			ret = VM_FAULT_NOPAGE;
 		drm_dev_exit(idx);
 	} else {
 		ret = ttm_bo_vm_dummy_page(vmf, vmf->vma->vm_page_prot);

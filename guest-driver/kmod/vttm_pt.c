@@ -76,21 +76,23 @@ static void vttm_pt_alloc_page(struct vttm_device *vdev, struct vttm_pt *pt)
 	}
 }
 
+/* -ENOMEM; -ENODEV: the device is unplugged. */
 static struct vttm_pt *vttm_pt_alloc(struct vttm_device *vdev, unsigned int level)
 {
 	struct vttm_pt *pt = kzalloc_flex(*pt, children, level ? VTTM_PT_ENTRIES : 0);
-	int idx;
+	int idx, ret = -ENODEV;
 
 	if (!pt)
-		return NULL;
+		return ERR_PTR(-ENOMEM);
 	INIT_LIST_HEAD(&pt->link);
 	if (drm_dev_enter(&vdev->drm, &idx)) {
 		vttm_pt_alloc_page(vdev, pt);
+		ret = pt->entries ? 0 : -ENOMEM;
 		drm_dev_exit(idx);
 	}
-	if (!pt->entries) {
+	if (ret) {
 		kfree(pt);
-		return NULL;
+		return ERR_PTR(ret);
 	}
 	return pt;
 }
@@ -202,8 +204,8 @@ static int vttm_pt_get_level(struct vttm_device *vdev, struct vttm_pt *pt, unsig
 		next = vttm_pt_next(va, end, level);
 		if (!child) {
 			child = vttm_pt_alloc(vdev, level - 1);
-			if (!child)
-				return -ENOMEM;
+			if (IS_ERR(child))
+				return PTR_ERR(child);
 			WRITE_ONCE(pt->children[i], child);
 			pt->used++;
 			if (level > 1) {
@@ -222,8 +224,8 @@ static int vttm_pt_get_level(struct vttm_device *vdev, struct vttm_pt *pt, unsig
 }
 
 /*
- * Makes and holds the tables for a mapping of @pages at @va. -ENOMEM: nothing is held; free @dead
- * as after vttm_pt_put().
+ * Makes and holds the tables for a mapping of @pages at @va. -ENOMEM, -ENODEV: nothing is held; free
+ * @dead as after vttm_pt_put().
  */
 int vttm_pt_get(struct vttm_device *vdev, struct vttm_pt *root, u64 va, u32 pages,
 		struct list_head *dead)

@@ -32,9 +32,10 @@ static struct vttm_vm *vttm_vm_new(struct vttm_device *vdev)
 	spin_lock_init(&vm->pt_lock);
 	mt_init(&vm->mappings);
 	vm->root = vttm_pt_create_root(vdev);
-	if (!vm->root) {
+	if (IS_ERR(vm->root)) {
+		ret = PTR_ERR(vm->root);
 		kfree(vm);
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR(ret);
 	}
 
 	ret = xa_alloc(&vdev->vms, &vm->id, vm, XA_LIMIT(0, VTTM_MAX_VMS - 1), GFP_KERNEL);

@@ -26,6 +26,7 @@ std::vector<std::string> bench_run_argv(const CommonOptions& common, const Bench
     pass_on("--logs", common.logs_dir.string());
     pass_on("--accel", common.accel);
     pass_on("--cmdline", common.cmdline);
+    if (common.vcpus != 1) pass_on("--vcpus", std::to_string(common.vcpus));
     if (common.keep) argv.emplace_back("--keep");
     return argv;
 }

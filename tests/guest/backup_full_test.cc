@@ -26,7 +26,7 @@ constexpr std::int64_t kHuge = 512;  // pages of 2 MiB
 class SmallSwap {
 public:
     SmallSwap(Swap& swap, std::int64_t slots) : swap_(swap) {
-        off();
+        if (const int error = swap_.off(kSwapoffSeconds); error != 0) throw Error(error, "swapoff");
         disk_ = ::open(swap.device().c_str(), O_RDWR | O_CLOEXEC);
         if (disk_ < 0 || ::pread(disk_, header_.data(), kPage, 0) != static_cast<ssize_t>(kPage)) {
             throw_errno("read the swap header");
@@ -42,9 +42,9 @@ public:
         }
     }
     ~SmallSwap() {
+        EXPECT_EQ(swap_.off(kSwapoffSeconds), 0);
         try {
-            off();
-            write(header_);
+            write(header_);  // looked at when it is switched on
         } catch (const Error& error) {
             ADD_FAILURE() << error.what();
         }
@@ -57,9 +57,6 @@ public:
     SmallSwap& operator=(const SmallSwap&) = delete;
 
 private:
-    void off() {
-        if (const int error = swap_.off(kSwapoffSeconds); error != 0) throw Error(error, "swapoff");
-    }
     void write(const std::array<char, kPage>& header) {
         if (::pwrite(disk_, header.data(), kPage, 0) != static_cast<ssize_t>(kPage) || ::fsync(disk_) != 0) {
             throw_errno("write the swap header");

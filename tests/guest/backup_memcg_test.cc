@@ -209,6 +209,7 @@ protected:
         user.reset();
         reclaimer.reset();
         owner.reset();
+        above.reset();
         MemcgTest::TearDown();
     }
 
@@ -267,6 +268,7 @@ protected:
 
     static constexpr std::int64_t kOwnMemory = 4 * kMib;
 
+    std::unique_ptr<Cgroup> above;  // of the owner, where a test has one
     std::unique_ptr<Cgroup> owner;
     std::unique_ptr<Cgroup> reclaimer;
     std::unique_ptr<Peer> user;
@@ -353,12 +355,10 @@ TEST_P(OwnerTest, WithoutSwapItIsNotThrottledEither) {
 // A limit further up, and swap for a part: that part is charged.
 TEST_P(OwnerTest, WithLittleSwapItIsChargedForThatAndLives) {
     constexpr std::int64_t kSwap = 12 * kMib;
-    user.reset();
-    owner.reset();
-    const Cgroup parent(files, "vttm-parent");
-    parent.set("memory.max", std::to_string(kLimit));
-    parent.set("memory.swap.max", std::to_string(kSwap));
-    parent.set("cgroup.subtree_control", "+memory");
+    above = std::make_unique<Cgroup>(files, "vttm-parent");
+    above->set("memory.max", std::to_string(kLimit));
+    above->set("memory.swap.max", std::to_string(kSwap));
+    above->set("cgroup.subtree_control", "+memory");
     owner = std::make_unique<Cgroup>(files, "vttm-parent/vttm-owner");
     ASSERT_NO_FATAL_FAILURE(start_owner());
     const std::int64_t start = owner->charged();
@@ -376,12 +376,10 @@ TEST_P(OwnerTest, WithLittleSwapItIsChargedForThatAndLives) {
     EXPECT_GE(shrunk_pages() - shrunk, 2 * kBufferBytes / 4096);
     EXPECT_TRUE(next_step()) << "the owner died";
     EXPECT_TRUE(next_step()) << "bad pages, or the owner died";
-    EXPECT_EQ(parent.event("oom"), 0);
+    EXPECT_EQ(above->event("oom"), 0);
     EXPECT_TRUE(user->tell());
     EXPECT_TRUE(user->finish());
     expect_paid_back();
-    user.reset();
-    owner.reset();
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, OwnerTest, ::testing::ValuesIn(kModes),

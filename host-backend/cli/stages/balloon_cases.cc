@@ -126,6 +126,7 @@ private:
 
     // A test in the guest and @host beside it, from when that says that it works.
     std::string in_guest(const char* filter, const std::function<std::string()>& host) {
+        shell("rm -f /tmp/balloon.log /tmp/balloon-end");
         shell(fmt::format("setsid sh -c '/bin/vttm-guest-tests --gtest_filter={}; echo exit $?' "
                           ">/tmp/balloon.log 2>&1 </dev/null &",
                           filter));
@@ -134,9 +135,16 @@ private:
             log_has("exit "))
             why = "nobody works\n";
         else
-            why = host();
-        if (!wait_until([this] { return log_has("exit "); }))
+            try {
+                why = host();
+            } catch (const machine::AgentError& e) {
+                why = e.text + "\n";
+            }
+        shell("touch /tmp/balloon-end");
+        if (!wait_until([this] { return log_has("exit "); })) {
             why += "the guest's test has not ended\n";
+            shell("killall -9 vttm-guest-tests");
+        }
         if (!log_has("exit 0") || !log_has("PASSED  ] 1 test") || !why.empty())
             why += shell("cat /tmp/balloon.log");
         shell("rm -f /tmp/balloon.log /tmp/balloon-end");  // pages of shmem
@@ -150,7 +158,7 @@ private:
             why += take(kSmallVramMib);
             why += take(config_.vram_mib);
         }
-        return why + shell("touch /tmp/balloon-end");
+        return why;
     }
     std::string keep_small_until_refused() {
         std::string why = take(kSmallVramMib);

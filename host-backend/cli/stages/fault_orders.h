@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the cases of stages `faults` and `plug` share: their guest, a plan of faults for the device,
+// What the cases of stages `faults`, `plug` and `balloon` share: their guest, a plan of faults for the device,
 // and what witnesses found.
 #pragma once
 

@@ -52,6 +52,17 @@ std::string console_of(const machine::Machine& machine) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Where the console stands when all is there that the guest's kernel has said so far: a line of our own is waited for.
+std::size_t mark_console(const StageContext& context, machine::Machine& machine, const std::string& mark) {
+    guest_exec(machine, {"/bin/busybox", "sh", "-c", "echo '" + mark + "' >/dev/kmsg"},
+               context.variant.scaled(milliseconds(60'000)));
+    for (int i = 0; i < 100; ++i) {
+        if (const std::size_t at = console_of(machine).find(mark); at != std::string::npos) return at;
+        machine.agent().idle(milliseconds(100));
+    }
+    throw std::runtime_error("the console does not show what was written to /dev/kmsg");
+}
+
 // The addresses that the guest's IOMMU driver says were used and are nobody's, by page.
 std::set<std::uint64_t> faults_of(const std::string& console) {
     static const std::regex kFault(R"(DMAR: .*fault addr (?:0x)?([0-9a-f]+))");
@@ -90,19 +101,21 @@ void run_iommu_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: boot behind an IOMMU");
     machine.start();
     // What the plants have the device do wrong; and then what has to do nothing wrong there.
-    const std::size_t console_before = console_of(machine).size();
+    const std::size_t before = mark_console(context, machine, "vttm-test: plants");
     into.append(run_program(context, machine, "IommuTest.*"), "iommu");
     const nlohmann::json mmu = machine.stats().at("mmu");
     const bool told = mmu.at("stale") > 0 && mmu.at("faults") > 0;
     into.cases.push_back(make_case("guest_iommu", "the_host_hears_of_stale_uses",
                                    told ? TestStatus::kPassed : TestStatus::kFailed,
                                    told ? "" : "the device counts " + mmu.dump()));
-    const std::string planted = console_of(machine).substr(console_before);
+    const std::size_t after = mark_console(context, machine, "vttm-test: no plants");
+    const std::string planted = console_of(machine).substr(before, after - before);
     std::string why = must_report_stale_uses(planted, machine.witness_log());
     into.cases.push_back(make_case("guest_iommu", "the_iommu_reports_stale_uses",
                                    why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));
     into.append(run_program(context, machine, "PlugTest.*:PowerTest.*"), "iommu");
-    const std::string rest = console_of(machine).substr(console_before + planted.size());
+    mark_console(context, machine, "vttm-test: end");
+    const std::string rest = console_of(machine).substr(after);
     why = faults_of(rest).empty() ? "" : "the IOMMU reports what nobody planted:\n" + tail(rest);
     into.cases.push_back(make_case("guest_iommu", "the_iommu_reports_nothing_else",
                                    why.empty() ? TestStatus::kPassed : TestStatus::kFailed, why));

@@ -66,6 +66,7 @@ TEST(BenchArgv, HandsOnWhatTheCommandLineSays) {
     CommonOptions common;
     common.accel = "tcg";
     common.cmdline = "a b";
+    common.vcpus = 3;
     BenchOptions options;
     options.source_root = "/src";
     options.scenario = "mine.toml";
@@ -75,7 +76,7 @@ TEST(BenchArgv, HandsOnWhatTheCommandLineSays) {
     EXPECT_EQ(argv.at(0), "/src/vttm");
     EXPECT_EQ(argv.at(1), "run");
     EXPECT_THAT(argv, AllOf(Contains("--variant=debug"), Contains("mine.toml"), Contains("insert,copy"),
-                            Contains("--accel"), Contains("a b"), Not(Contains("--connect")),
+                            Contains("--accel"), Contains("a b"), Contains("--vcpus"), Contains("3"), Not(Contains("--connect")),
                             Not(Contains("--keep"))));
 }
 
