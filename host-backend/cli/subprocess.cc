@@ -117,7 +117,8 @@ private:
             const pid_t pid = std::atoi(entry.path().filename().c_str());
             if (pid <= 0) continue;
             std::ifstream file(entry.path() / "stat");
-            const std::string stat{std::istreambuf_iterator<char>(file), {}};
+            std::string stat;
+            std::getline(file, stat, '\0');  // throws nothing if the process has gone meanwhile
             const std::size_t name_end = stat.rfind(')');  // the name may hold anything
             char state = 0;
             int parent = 0;
