@@ -224,8 +224,8 @@ static int vttm_pt_get_level(struct vttm_device *vdev, struct vttm_pt *pt, unsig
 }
 
 /*
- * Makes and holds the tables for a mapping of @pages at @va. -ENOMEM, -ENODEV: nothing is held; free
- * @dead as after vttm_pt_put().
+ * Makes and holds the tables for a mapping of @pages at @va. -ENOMEM, -ENODEV: nothing is held;
+ * free @dead as after vttm_pt_put().
  */
 int vttm_pt_get(struct vttm_device *vdev, struct vttm_pt *root, u64 va, u32 pages,
 		struct list_head *dead)
