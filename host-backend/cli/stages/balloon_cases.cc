@@ -7,12 +7,12 @@
 #include <fmt/format.h>
 
 #include <functional>
-#include <regex>
 
 #include "host-backend/cli/guest_exec.h"
 #include "host-backend/cli/stages/fault_orders.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/cli/vram_claims.h"
+#include "host-backend/machine/preflight.h"
 #include "host-backend/pressure/injectors.h"
 #include "protocol/vttm_stamp.h"
 
@@ -168,10 +168,7 @@ private:
     }
 
     std::uint64_t available_mib() {
-        static const std::regex kAvailable(R"(MemAvailable: +(\d+) kB)");
-        const std::string text = shell("cat /proc/meminfo");
-        std::smatch found;
-        return std::regex_search(text, found, kAvailable) ? std::stoull(found[1]) / 1024 : 0;
+        return machine::mem_available(shell("cat /proc/meminfo")).value_or(0) >> 20;
     }
 
     // Without swap and with little RAM the driver cannot empty VRAM. It keeps what it could not move,

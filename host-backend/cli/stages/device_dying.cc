@@ -7,8 +7,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <regex>
 
 #include "host-backend/cli/guest_exec.h"
@@ -238,10 +236,6 @@ private:
 
     // --- The device is gone ------------------------------------------------------------------
 
-    std::string console() const {
-        std::ifstream file(session_.machine().console_log(), std::ios::binary);
-        return {std::istreambuf_iterator<char>(file), {}};
-    }
     std::string shell(const std::string& script) {
         const GuestRun run = guest_exec(session_.machine(), {"/bin/busybox", "sh", "-c", script},
                                         context_.variant.scaled(seconds(60)));
@@ -256,7 +250,7 @@ private:
         SwapCycle cycle(session_, config_, "copy", context_.progress);
         cycle.begin();
         std::string why = good_again(cycle);
-        const std::size_t log_before = console().size();
+        const std::size_t log_before = console_of(session_.machine()).size();
         const std::string pci = pci_name();
 
         orders_.give(rule);
@@ -297,7 +291,7 @@ private:
         std::string log;
         do {
             session_.machine().agent().idle(milliseconds(100));
-            log = console().substr(from);
+            log = console_of(session_.machine()).substr(from);
         } while (!std::regex_search(log, found, kLost) && Session::Clock::now() < end);
         if (found.empty()) return "the kernel's log does not say that content of VRAM is lost\n";
         context_.progress.note(fmt::format("{}: {}", name_, found.str()));

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
@@ -45,11 +43,6 @@ report::TestResults run_program(const StageContext& context, machine::Machine& m
                                           fmt::format("exit {}; last output:\n{}", tests.status,
                                                       tail(tests.output))));
     return results;
-}
-
-std::string console_of(const machine::Machine& machine) {
-    std::ifstream file(machine.console_log(), std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // Where the console stands when all is there that the guest's kernel has said so far: a line of our own is waited for.
@@ -139,12 +132,20 @@ void run_bounce_tests(const StageContext& context, report::TestResults& into) {
     machine.stop(milliseconds(5000));
 }
 
+// For tests that fill memory.
+machine::MachineConfig roomy_machine(const StageContext& context) {
+    machine::MachineConfig config = stage_machine(context);
+    config.vram_mib = 64;  // small, so that the eviction tests need few buffers
+    // KASAN's shadow is an eighth of RAM, and what it keeps in quarantine comes on top: without more
+    // RAM the test that overcommits GTT (3/4 of RAM) has none left to do it in.
+    if (context.variant.kasan) config.ram_mib *= 2;
+    return config;
+}
+
 // What backups do on two CPUs at once: the kernel's own races need a second one.
 void run_two_cpu_tests(const StageContext& context, report::TestResults& into) {
-    machine::MachineConfig config = stage_machine(context);
-    config.vram_mib = 64;
+    machine::MachineConfig config = roomy_machine(context);
     config.vcpus = 2;
-    if (context.variant.kasan) config.ram_mib *= 2;
     machine::Machine machine(config);
     context.progress.phase("test guest: boot with two CPUs");
     machine.start();
@@ -163,12 +164,7 @@ void run_two_cpu_tests(const StageContext& context, report::TestResults& into) {
 }  // namespace
 
 void run_guest_tests(const StageContext& context, report::TestResults& into) {
-    machine::MachineConfig config = stage_machine(context);
-    config.vram_mib = 64;  // small, so that the eviction tests need few buffers
-    // KASAN's shadow is an eighth of RAM, and what it keeps in quarantine comes on top: without more
-    // RAM the test that overcommits GTT (3/4 of RAM) has none left to do it in.
-    if (context.variant.kasan) config.ram_mib *= 2;
-    machine::Machine machine(config);
+    machine::Machine machine(roomy_machine(context));
     context.progress.phase("test guest: boot");
     machine.start();
     context.progress.phase("test guest: GoogleTest in the guest");

@@ -4,8 +4,6 @@
 // writers block. So these tests have a machine of their own and report on its serial console.
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
 #include <regex>
 #include <thread>
 
@@ -23,11 +21,6 @@ constexpr const char* kDone = "vttm-sleep-tests-done";
 constexpr const char* kCommand =
     "setsid sh -c '/bin/vttm-guest-tests --gtest_filter=SleepTest.* --gtest_color=no; "
     "echo vttm-sleep-tests-done' >/dev/ttyS0 2>&1 </dev/null &";
-
-std::string console_of(const machine::Machine& machine) {
-    std::ifstream file(machine.console_log(), std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-}
 
 // What GoogleTest has printed: a case per result; each that began has to have one.
 void add_cases(const std::string& console, report::TestResults& into) {

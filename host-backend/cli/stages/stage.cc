@@ -7,6 +7,8 @@
 
 #include <array>
 #include <exception>
+#include <fstream>
+#include <iterator>
 #include <string_view>
 
 #include "host-backend/cli/kernel_check.h"
@@ -87,6 +89,11 @@ machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfi
 
 void check_guest(const StageContext& context, machine::Machine& machine) {
     check_kernel(machine, context.variant, context.progress);
+}
+
+std::string console_of(const machine::Machine& machine) {
+    std::ifstream file(machine.console_log(), std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace vttm::cli

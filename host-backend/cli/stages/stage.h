@@ -52,6 +52,8 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context,
 machine::MachineConfig stage_machine(const StageContext& context);
 machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfig& scenario);
 void check_guest(const StageContext& context, machine::Machine& machine);
+// What the guest has said on its console so far.
+std::string console_of(const machine::Machine& machine);
 
 // GoogleTest programs of this build in one Meson suite: "unit" (no machine) or "vm".
 void run_host_suite(const StageContext& context, const std::string& suite, report::TestResults& into);
