@@ -64,12 +64,15 @@ public:
     uint8_t* ram() { return ram_.get(); }
     uint8_t* vram() { return vram_.get(); }
 
+    // Where page @i of @n, a power of two, lies: an odd multiplier permutes, and no two neighbours
+    // stay neighbours.
+    static uint64_t scattered(uint64_t i, uint64_t n) { return i * 4099 % n; }
+
     void map_pages(Placement place) {
         auto* leaves = reinterpret_cast<uint64_t*>(ram_.get() + bytes_ + kLeaves);
         const uint64_t n = bytes_ / VTTM_PAGE_SIZE;
         for (uint64_t i = 0; i < n; i++) {
-            // An odd multiplier permutes: no two neighbours stay neighbours.
-            const uint64_t page = place == Placement::ram_scattered ? i * 4099 % n : i;
+            const uint64_t page = place == Placement::ram_scattered ? scattered(i, n) : i;
             leaves[i] = page * VTTM_PAGE_SIZE | VTTM_PTE_VALID | VTTM_PTE_WRITE |
                         (place == Placement::vram ? 0 : VTTM_PTE_SYSTEM);
         }
