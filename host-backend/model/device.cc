@@ -47,7 +47,7 @@ Device::Device(const vttm_model_config& config, const vttm_model_ops& ops, void*
       fault_ring_(bus_),
       irq_(bus_, trace_),
       vram_balloon_(bus_, irq_),
-      shared_{bus_, roots_, clock_, trace_, faults_, fault_ring_, irq_, [this] { engine_reset_done(); },
+      shared_{bus_, roots_, clock_, trace_, faults_, fault_ring_, irq_, gate_, [this] { engine_reset_done(); },
               [this] { look_again(); }, [this] { return begin_reset(); }, [this] { remove(); }} {
     constexpr vttm_engine_class kClasses[VTTM_NUM_ENGINES] = {VTTM_CLASS_COPY, VTTM_CLASS_STAMP};
     const size_t tlb = config.tlb_entries ? config.tlb_entries : kDefaultTlbEntries;
@@ -69,18 +69,24 @@ bool Device::set_vram_visible(uint64_t bytes) {
 
 // --- Reset, pause --------------------------------------------------------------------------------
 
-// Starts a reset; false if one is under way. The engines obey between two chunks each; the last one
-// to do so clears the registers.
+// Begins a reset; false if one is under way. From here on no register write is taken and no engine
+// takes another step, but those under way are not waited for.
 bool Device::begin_reset() {
+    const ResetGate::Close closed = gate_.close();
+    if (closed == ResetGate::Close::already) return false;
+    trace_.device(VTTM_TRACE_RESET);
+    if (closed == ResetGate::Close::start) start_reset();
+    return true;
+}
+
+// No register write is under way. The engines obey between two chunks each; the last one to do so
+// clears the registers.
+void Device::start_reset() {
     {
         std::lock_guard lock(reset_mu_);
-        if (resetting_.load()) return false;
-        resetting_.store(true);
         reset_left_ = VTTM_NUM_ENGINES;
     }
-    trace_.device(VTTM_TRACE_RESET);
     for (auto& engine : engines_) engine->request_device_reset();
-    return true;
 }
 
 void Device::engine_reset_done() {
@@ -99,14 +105,14 @@ void Device::engine_reset_done() {
     vram_balloon_.reset();
     bad_accesses_at_reset_.store(bad_accesses_.load());
     resets_.fetch_add(1);
-    resetting_.store(false);
+    gate_.open();
     reset_cv_.notify_all();
 }
 
 void Device::reset() {
     begin_reset();
     std::unique_lock lock(reset_mu_);
-    reset_cv_.wait(lock, [this] { return !resetting_.load(); });
+    reset_cv_.wait(lock, [this] { return !gate_.closed(); });
 }
 
 void Device::pause() {

@@ -14,6 +14,7 @@
 
 #include "host-backend/model/engine.h"
 #include "host-backend/model/fault_lane.h"
+#include "host-backend/model/reset_gate.h"
 #include "host-backend/model/vram_balloon.h"
 
 namespace vttm::model {
@@ -90,6 +91,7 @@ private:
     void invalidate(uint32_t cmd);
     uint32_t invalidations_done() const;
     bool begin_reset();
+    void start_reset();
     void engine_reset_done();
     void look_again();
     void remove();
@@ -121,7 +123,7 @@ private:
     std::mutex reset_mu_;
     std::condition_variable reset_cv_;
     unsigned reset_left_ = 0;  // engines that have not obeyed yet
-    std::atomic<bool> resetting_{false};
+    ResetGate gate_;           // closed: from begin_reset() until all is done
 
     std::atomic<bool> removed_{false};  // by the host: reads are all ones, nothing else works
 

@@ -199,9 +199,11 @@ RingContext* Engine::next_ring() {
 // Stands still until there may be something to do.
 void Engine::rest(std::unique_lock<std::mutex>& lock) {
     std::optional<RingContext::Time> until;
-    // While the engine hangs or stands still no ring gets a turn, so none need be looked at.
-    if (!paused_ && !core_.hung) until = core_.stands_until;
-    if (!paused_ && !core_.hung && !until)
+    // While the engine hangs or stands still no ring gets a turn, so none need be looked at. Nor does
+    // one before a reset, and there is none behind it.
+    const bool looks = !paused_ && !core_.hung && !core_.shared.gate.closed();
+    if (looks) until = core_.stands_until;
+    if (looks && !until)
         for (auto& ring : rings_)
             if (const auto at = ring->poll_time()) until = until ? std::min(*until, *at) : *at;
     busy_ = false;
@@ -233,7 +235,8 @@ RingContext* Engine::serve_requests(std::unique_lock<std::mutex>& lock) {
             obey_invalidations(lock);
             continue;
         }
-        const bool asked = reset_wanted_ || device_reset_wanted_;
+        // The gate is closed before the engines are asked: the reset may wait for a register write.
+        const bool asked = reset_wanted_ || device_reset_wanted_ || core_.shared.gate.closed();
         RingContext* ring = stop_ || paused_ || asked ? nullptr : next_ring();
         if (!ring && !core_.witness.empty()) {
             // What was done is in the log before anyone can see that the engine has stopped.

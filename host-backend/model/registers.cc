@@ -70,18 +70,18 @@ uint64_t Device::mmio_read(uint64_t off, unsigned size) {
 }
 
 void Device::mmio_write(uint64_t off, uint64_t val, unsigned size) {
-    bool ok = false;
-    if (off < VTTM_REGS_SIZE && (size == 4 || size == 8) && off % size == 0) {
-        const uint32_t reg = static_cast<uint32_t>(off);
-        // While a reset is under way nothing is taken; what was written would be lost anyway.
-        if (resetting_.load() || removed()) return;
-        if (size == 8)
-            ok = write64(reg, val, ~0ull);
-        else
-            ok = write32(reg, static_cast<uint32_t>(val)) || write64(reg, val & kLoMask, kLoMask) ||
-                 (reg >= 4 && write64(reg - 4, val << 32, kHiMask));
-    }
+    if (off >= VTTM_REGS_SIZE || (size != 4 && size != 8) || off % size) return bad_access();
+    const uint32_t reg = static_cast<uint32_t>(off);
+    // While a reset is under way nothing is taken; what was written would be lost anyway.
+    if (removed() || !gate_.enter()) return;
+    bool ok;
+    if (size == 8)
+        ok = write64(reg, val, ~0ull);
+    else
+        ok = write32(reg, static_cast<uint32_t>(val)) || write64(reg, val & kLoMask, kLoMask) ||
+             (reg >= 4 && write64(reg - 4, val << 32, kHiMask));
     if (!ok) bad_access();
+    if (gate_.leave()) start_reset();
 }
 
 uint32_t Device::read_timestamp_lo() {
@@ -105,7 +105,7 @@ std::optional<uint32_t> Device::read32(uint32_t off) {
         case VTTM_REG_DEV_CTRL:
             return 0;
         case VTTM_REG_DEV_STATUS:
-            return resetting_.load() ? VTTM_DEV_STATUS_RESETTING : 0;
+            return gate_.closed() ? VTTM_DEV_STATUS_RESETTING : 0;
         case VTTM_REG_IRQ_STATUS:
             return irq_.status();
         case VTTM_REG_IRQ_ENABLE:

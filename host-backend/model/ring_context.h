@@ -16,6 +16,7 @@
 #include "host-backend/model/indirect.h"
 #include "host-backend/model/irq.h"
 #include "host-backend/model/read_spoiler.h"
+#include "host-backend/model/reset_gate.h"
 #include "host-backend/model/ring.h"
 #include "host-backend/model/tracer.h"
 #include "host-backend/model/write_spoiler.h"
@@ -35,6 +36,7 @@ struct EngineShared {
     FaultUnit& faults;
     FaultRing& fault_ring;
     IrqController& irq;
+    const ResetGate& gate;
     std::function<void()> device_reset_done;  // this engine has obeyed request_device_reset()
     std::function<void()> memory_signalled;   // rings that wait shall look again
     // For the host's faults. false: a reset is under way already.
