@@ -14,13 +14,13 @@ constexpr uint64_t kReserved = ~(VTTM_PTE_FLAGS | VTTM_PTE_ADDR);
 // The guest may change an entry at any time: it is read once, whole.
 uint64_t load_entry(const uint64_t* p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 
-// What is wrong with an entry in the table of @level by itself.
+// What is wrong with an entry in the table of @level by itself. NO_ACCESS is a reserved bit of what is
+// no leaf, and above level 1 nothing is one, whatever LARGE says.
 vttm_fault_reason check_entry(uint64_t entry, unsigned level) {
     if (!(entry & VTTM_PTE_VALID)) return VTTM_FAULT_NOT_VALID;
-    if (entry & kReserved) return VTTM_FAULT_RESERVED_BITS;
+    const bool leaf = level == 0 || (level == 1 && entry & VTTM_PTE_LARGE);
+    if (entry & (leaf ? kReserved : kReserved | VTTM_PTE_NO_ACCESS)) return VTTM_FAULT_RESERVED_BITS;
     if (level > 1 && entry & VTTM_PTE_LARGE) return VTTM_FAULT_LEAF_LEVEL;
-    const bool leaf = level == 0 || entry & VTTM_PTE_LARGE;
-    if (!leaf && entry & VTTM_PTE_NO_ACCESS) return VTTM_FAULT_RESERVED_BITS;
     return VTTM_FAULT_NONE;
 }
 

@@ -56,12 +56,10 @@ ReferenceMmu::Walk ReferenceMmu::walk_tables(unsigned level, uint64_t table, uin
 
         if (!(entry & VTTM_PTE_VALID))
             walk.reason = VTTM_FAULT_NOT_VALID;
-        else if (entry & kMustBeZero)
+        else if (entry & kMustBeZero || (!leaf && entry & VTTM_PTE_NO_ACCESS))
             walk.reason = VTTM_FAULT_RESERVED_BITS;
         else if (large && level > 1)
             walk.reason = VTTM_FAULT_LEAF_LEVEL;
-        else if (!leaf && entry & VTTM_PTE_NO_ACCESS)
-            walk.reason = VTTM_FAULT_RESERVED_BITS;
         else if (leaf && level == 1 && low(entry & kAddress, k2MBits))
             walk.reason = VTTM_FAULT_LEAF_ALIGN;
         else if (level == 0 && large)

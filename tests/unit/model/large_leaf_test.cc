@@ -168,6 +168,36 @@ TEST_F(LargeLeaf, AtTheWrongLevel) {
     expect_fault(fill(kBase, 1), VTTM_FAULT_RESERVED_BITS, true, kBase);
 }
 
+// Reserved bits come before the level, and NO_ACCESS is one of them wherever no leaf can be.
+TEST_F(LargeLeaf, WithoutAccessAtTheWrongLevel) {
+    constexpr uint64_t kBoth = VTTM_PTE_LARGE | VTTM_PTE_NO_ACCESS, kValid = VTTM_PTE_VALID;
+    tables_.set(root_, kBase, sys_pte(kMemory));
+    for (int level : {3, 2}) {
+        uint64_t* e = entry(kBase, level);
+        const uint64_t good = *e;
+        for (uint64_t bad : {good | kBoth, sys_pte(0) | kBoth, kValid | kBoth}) {
+            tables_.store(e, bad);
+            expect_fault(fill(kBase, 1), VTTM_FAULT_RESERVED_BITS, true, kBase);
+            expect_fault(read_page(kBase), VTTM_FAULT_RESERVED_BITS, false, kBase);
+        }
+        tables_.store(e, kBoth);
+        expect_fault(fill(kBase, 1), VTTM_FAULT_NOT_VALID, true, kBase);
+        tables_.store(e, good);
+    }
+    // At level 1 it is a leaf, and its address comes before its rights.
+    uint64_t* e = entry(kBase, 1);
+    const uint64_t good = *e;
+    tables_.store(e, sys_pte(kMemory + kPage) | kBoth);
+    expect_fault(fill(kBase, 1), VTTM_FAULT_LEAF_ALIGN, true, kBase);
+    tables_.store(e, sys_pte(kMemory) | kBoth);
+    expect_fault(fill(kBase, 1), VTTM_FAULT_NO_ACCESS, true, kBase);
+    tables_.store(e, good);
+    invalidate(VTTM_TLB_INV_VM, 1);
+    wr64(VTTM_REG_VM_ROOT_LO(1), root_ | kBoth);
+    expect_fault(fill(kBase, 1), VTTM_FAULT_RESERVED_BITS, true, kBase);
+    EXPECT_EQ(stale(), 0u);
+}
+
 TEST_F(LargeLeaf, AddressesThatDoNotFit) {
     for (uint64_t off : {kPage, k64K, k2M / 2, k2M - kPage}) {
         map_2m(kBase, sys_pte(kMemory + off));
