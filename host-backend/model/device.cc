@@ -139,8 +139,12 @@ void Device::invalidate(uint32_t cmd) {
 }
 
 uint32_t Device::invalidations_done() const {
-    uint64_t done = UINT64_MAX;
-    for (const auto& engine : engines_) done = std::min(done, engine->invalidations_done());
+    // The engines are never far apart, but a loaded state may have their counts wrap.
+    uint64_t done = engines_[0]->invalidations_done();
+    for (const auto& engine : engines_) {
+        const uint64_t n = engine->invalidations_done();
+        if (static_cast<int64_t>(n - done) < 0) done = n;
+    }
     return static_cast<uint32_t>(done);
 }
 
