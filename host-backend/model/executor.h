@@ -17,7 +17,7 @@ namespace vttm::model {
 // Most bytes that a step touches: what bounds the wait for a pause, a reset or an invalidation.
 inline constexpr uint64_t kChunkBytes = 256 * 1024;
 
-// Device time. A test may bring a source of its own, to make runs equal to the last bit: then nothing
+// Device time. It goes on while the engines are paused. A test may bring a source of its own, to make runs equal to the last bit: then nothing
 // depends on real time, and rings that wait look only when something tells them to.
 class Clock {
 public:

@@ -160,6 +160,26 @@ TEST_F(Lifecycle, PauseStopsBetweenChunksAndResumeGoesOn) {
     ASSERT_TRUE(wait_idle(1));
 }
 
+// Busy time is not counted for it: the ring has work all the while.
+TEST_F(Lifecycle, DeviceTimeGoesOnWhilePausedAndOverResets) {
+    constexpr uint64_t kPause = 300'000'000;
+    const uint32_t busy = VTTM_COUNTER_BASE(0) + VTTM_CNT_BUSY_NS;
+    start_held_copy();
+    std::thread pauser([&] { vttm_model_pause(model_.get()); });
+    go_ = true;
+    pauser.join();
+    bus_.on_map(nullptr);
+    const uint64_t then = rd64(VTTM_REG_TIMESTAMP_LO), busy_then = rd64(busy);
+    std::this_thread::sleep_for(std::chrono::nanoseconds(kPause));
+    EXPECT_GE(rd64(VTTM_REG_TIMESTAMP_LO), then + kPause);
+    vttm_model_resume(model_.get());
+    ASSERT_TRUE(wait_idle(0));
+    const uint64_t end = rd64(VTTM_REG_TIMESTAMP_LO);
+    EXPECT_LE(rd64(busy) - busy_then, end - then - kPause);
+    vttm_model_reset(model_.get());
+    EXPECT_GE(rd64(VTTM_REG_TIMESTAMP_LO), end);
+}
+
 TEST_F(Lifecycle, ResetWhilePausedInTheMiddle) {
     start_held_copy();
     std::thread pauser([&] { vttm_model_pause(model_.get()); });
