@@ -15,7 +15,9 @@
 namespace vttm::model {
 
 // No lock is held while a record is written. Engines write one after the other; a register access
-// never waits for one that writes.
+// never waits for one that writes. But an engine that has a record for the ring waits until the other
+// one's is written, which takes as long as the bus does for one mapping, and nothing cuts that short:
+// pauses and resets of that engine wait with it.
 class FaultRing {
 public:
     explicit FaultRing(const Bus& bus) : bus_(bus) {}
