@@ -8,8 +8,8 @@
  * Threads. Register functions may be called from any thread, one or many at a time. Each engine has
  * a worker thread of its own; DMA and witness callbacks come from it, interrupts from it or from
  * within vttm_model_mmio_write() (of IRQ_ENABLE) and vttm_model_set_vram_target(). No lock of the
- * model is held during any callback. vttm_model_reset() and _destroy() wait for the workers:
- * callbacks must not wait for the thread that calls them (in QEMU: must not take the big lock).
+ * model is held during any callback. vttm_model_reset() and _destroy() wait for workers and writes:
+ * callbacks must not call them, nor wait for who does (in QEMU: must not take the big lock).
  */
 #ifndef VTTM_MODEL_H
 #define VTTM_MODEL_H
