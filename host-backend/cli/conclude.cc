@@ -7,10 +7,12 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <system_error>
 #include <vector>
 
+#include "host-backend/cli/ordered_faults.h"
 #include "host-backend/machine/errors.h"
 #include "host-backend/oracle/verdict.h"
 
@@ -41,6 +43,10 @@ oracle::Verdict overall(const report::RunReport& run) {
                                               b.before, b.after, b.unit));
         }
     verdicts.push_back(end);
+    // A fault that never came has shown nothing, whatever else the run shows.
+    if (!run.faults.empty())
+        if (auto idle = idle_rules(nlohmann::json::parse(run.faults)); !idle.empty())
+            verdicts.push_back({oracle::VerdictKind::kInconclusive, std::move(idle), {}});
     if (run.cycles.empty())
         verdicts.push_back({oracle::VerdictKind::kInconclusive, {}, {}});  // the table says so
     return oracle::combine(verdicts);

@@ -5,6 +5,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "host-backend/cli/commands.h"
 #include "host-backend/cli/compare/figures.h"
@@ -43,6 +45,15 @@ void add_run(CLI::App& app, cli::RunOptions& run, std::string& scenario) {
     app.add_option("scenario", scenario, "name in tests/scenarios, or a .toml file")
         ->default_val("swap-cycle");
     app.add_option("--json", run.json, "where the report goes (default: build/reports/NAME.json)");
+    app.add_option_function<std::string>(
+        "--fault-plan",
+        [&c](const std::string& path) {
+            std::ifstream file;
+            if (!std::filesystem::is_directory(path)) file.open(path);
+            c.fault_plan.assign(std::istreambuf_iterator<char>(file), {});
+            if (!file || c.fault_plan.empty()) throw CLI::ValidationError("--fault-plan", "cannot read " + path);
+        },
+        "a file with orders for the GPU to fail (docs/faults.md)");
     app.add_option("--trace", run.trace, "records GPU, guest and host on one clock, for ui.perfetto.dev");
     app.add_option("--cycles", c.cycles, "cycles per backup");
     app.add_option("--backup", c.backups, "some of copy, insert, swapcache")->delimiter(',');

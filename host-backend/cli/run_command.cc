@@ -4,12 +4,14 @@
 
 #include <ctime>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 
 #include "host-backend/cli/commands.h"
 #include "host-backend/cli/conclude.h"
 #include "host-backend/cli/kernel_check.h"
+#include "host-backend/cli/ordered_faults.h"
 #include "host-backend/cli/output.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/cli/trace_recorder.h"
@@ -40,6 +42,7 @@ report::RunReport new_report(const RunOptions& options, const Manifest& manifest
 void run_backups(machine::Machine& machine, const RunOptions& options, const CommonOptions& common,
                  Progress& progress, report::RunReport& report) {
     const SwapCycleConfig& config = options.config;
+    if (!config.fault_plan.empty()) machine.set_device_property("fault-plan", config.fault_plan);
     Session session(machine, vttm_mix64(config.seed),
                     common.started + seconds(config.timeout_s));
     const oracle::Counters before = session.counters();
@@ -52,6 +55,7 @@ void run_backups(machine::Machine& machine, const RunOptions& options, const Com
     report.balances = take_balances(before, session.counters());
     progress.phase("what the kernel has to say");
     check_kernel(machine, machine::variant_named(report.kernel_variant), progress);
+    if (config.fault_plan.empty()) check_no_faults(machine);
 }
 
 }  // namespace
@@ -90,6 +94,9 @@ int run_command(const CommonOptions& common, const Manifest& manifest, RunOption
         run_backups(machine, options, common, progress, report);
     });
     progress.on_phase({});
+    // What struck is the first question of who looks at a run that broke off.
+    if (!config.fault_plan.empty() && machine.qemu_pid())
+        attempt([&] { report.faults = fault_record(machine).dump(); });
     if (recorder) attempt([&] { recorder->finish(!failure, progress); });
     // Before the stop, which takes the console with it.
     if (report.exit_code != report::ExitCode::kPass) report.log_dir = machine.save_logs().string();

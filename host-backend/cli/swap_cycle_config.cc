@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <toml++/toml.h>
 
+#include "host-backend/cli/ordered_faults.h"
+
 namespace vttm::cli {
 namespace {
 
@@ -84,6 +86,7 @@ SwapCycleConfig load_swap_cycle(const std::filesystem::path& path) {
         {"vram_target_mib", number(c.vram_target_mib)},
         {"iommu", truth(c.iommu)},
         {"migrate", truth(c.migrate)},
+        {"fault_plan", text(c.fault_plan)},
         {"seed", number(c.seed)},
         {"min_unchanged", real(c.min_unchanged)},
         {"min_unsplit", real(c.min_unsplit)},
@@ -140,6 +143,10 @@ void check_swap_cycle(const SwapCycleConfig& c) {
     if (c.vram_target_mib % 2)
         throw std::runtime_error(
             fmt::format("vram_target_mib is {}, must be even", c.vram_target_mib));
+    if (!c.fault_plan.empty()) {
+        check_fault_plan(c.fault_plan, c.vram_mib);
+        if (c.migrate) throw std::runtime_error("fault_plan: a machine with one does not migrate (docs/migration.md)");
+    }
     in_range("timeout_s", c.timeout_s, u64{10}, u64{86400});
     if (c.backups.empty())
         throw std::runtime_error("backups is empty, name some of copy, insert, swapcache");

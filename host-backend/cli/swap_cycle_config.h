@@ -27,6 +27,7 @@ struct SwapCycleConfig {
         0;  // VRAM that is left from the pressure until all is verified; 0: all
     bool iommu = false;               // the device behind an IOMMU
     bool migrate = false;  // into another QEMU under pressure, with all content where it is then
+    std::string fault_plan;   // orders for the GPU (docs/faults.md), in force from boot to end; empty: none
     std::uint64_t seed = 0;           // 0: from the clock; printed, so that a run can be repeated
     double min_unchanged = 0.99;      // insert: share of pages whose guest-physical page stays
     double min_unsplit = 0.95;  // insert: share of the 2 MiB pages that reach the disk in one piece

@@ -386,7 +386,7 @@ void Domain::restore(const fs::path& file, Millis limit) {
     auto restored = std::make_shared<DomainPtr>();
     need(in_thread(
              [connection = connection_, file, name = state_->name, restored] {
-                 if (virDomainRestore(connection.get(), file.c_str()) == 0)
+                 if (virDomainRestoreFlags(connection.get(), file.c_str(), nullptr, VIR_DOMAIN_SAVE_RUNNING) == 0)
                      *restored = own(virDomainLookupByName(connection.get(), name.c_str()));
                  return *restored ? Answer{true, {}} : Answer{false, libvirt_error()};
              },

@@ -117,7 +117,7 @@ public:
     void resume();
 
     // Migrates the machine through a file into a new QEMU. Memory is mapped anew: what ram() and
-    // vram() gave before is gone; agent() is the same.
+    // vram() gave before is gone; agent() is the same. Where it was paused it runs afterwards.
     void migrate();
 
     // Lines on the console that tell of OOM kills: recorded, no error.

@@ -49,7 +49,7 @@ public:
 
     void pause();
     void resume();
-    // For tests: whether it would do something, if it were not paused.
+    // Whether it would do something, if it were not paused.
     bool has_work() const;
     // Until it has nothing to do, or @end has come (false).
     bool wait_at_rest(std::chrono::steady_clock::time_point end);

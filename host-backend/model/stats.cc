@@ -16,6 +16,7 @@ std::string Device::stats_json() const {
         j["engines"][kNames[e]] = {{"packets", t.packets}, {"bytes", t.bytes},
                                    {"busy_ns", t.busy_ns}, {"fences", t.fences},
                                    {"resets", t.resets},
+                                   {"at_work", engines_[e]->has_work()},
                                    {"faults", faults_.total_of(e)},
                                    {"stale", faults_.stale_total_of(e)},
                                    {"tlb_hits", t.mmu.hits},

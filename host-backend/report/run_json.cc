@@ -188,6 +188,7 @@ json to_json(const RunReport& run) {
              {"backups", json::array()},
              {"cycles", json::array()},
              {"balances", balances(run.balances)},
+             {"faults", run.faults.empty() ? json(nullptr) : json::parse(run.faults)},
              {"verdict", verdict(run.verdict)},
              {"exit_code", to_int(run.exit_code)},
              {"exit_name", name_of(run.exit_code)},

@@ -36,6 +36,7 @@ struct RunReport {
     std::vector<CycleRecord> cycles;    // in order, all backups
     // Balances over the whole run, taken after all buffers were freed.
     std::vector<oracle::Balance> balances;
+    std::string faults;  // what the device says of the fault plan (JSON, docs/faults.md); "": there was none
     // Overall. A run that broke off (hang, panic, ...) has an exit code beyond the verdict's and
     // says why in @error.
     oracle::Verdict verdict;

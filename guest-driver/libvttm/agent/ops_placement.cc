@@ -23,14 +23,18 @@ Reply placement(Context& context, const Request&, Events&) {
     text = "\"buffers\":[";
     bool first_buffer = true;
     bool first_run = true;
+    bool listed = false;
     PlacementParser parser({
         [&](std::uint32_t tag, std::uint64_t pages) {
+            listed = tag != 0;  // what has no tag is no content of ours: results, and other processes' buffers
+            if (!listed) return;
             fmt::format_to(std::back_inserter(text), "{}{{\"id\":{},\"pages\":{},\"runs\":[",
                            first_buffer ? "" : "]},", tag, pages);
             first_buffer = false;
             first_run = true;
         },
         [&](const PlacementRun& run) {
+            if (!listed) return;
             fmt::format_to(std::back_inserter(text), "{}[{},{},\"{}\",{},{}]", first_run ? "" : ",",
                            run.first, run.count, run.kind, run.addr, run.slot);
             first_run = false;

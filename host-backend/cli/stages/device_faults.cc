@@ -165,7 +165,7 @@ void run_device_faults(const StageContext& context, report::TestResults& into) {
     DeviceFaults(context, session, cycle, into).run();
     run_lost_moves(context, session, config, cycle, into);
     run_dying_device(context, session, config, cycle, into);
-    check_guest(context, machine);
+    check_guest(context, machine, Orders::kFaults);
     machine.stop(std::chrono::seconds(5));
 }
 

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "host-backend/cli/ordered_faults.h"
+
 namespace vttm::cli {
 
 using nlohmann::json;
@@ -29,12 +31,10 @@ void FaultOrders::give(const std::string& rules) {
 }
 
 std::string FaultOrders::end() {
-    const json got = machine_.device_property("faults");
+    const json record = fault_record(machine_);
     give("");
-    const json record = json::parse(got.get<std::string>());
-    for (const json& rule : record.at("rules"))
-        if (rule.at("injected") == 0) return "was never injected: " + record.dump() + "\n";
-    return "";
+    const auto idle = idle_rules(record);
+    return idle.empty() ? "" : fmt::format("{}: {}\n", fmt::join(idle, "; "), record.dump());
 }
 
 std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle::PageClass cls) {

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "host-backend/cli/kernel_check.h"
+#include "host-backend/cli/ordered_faults.h"
 #include "host-backend/cli/swap_cycle.h"
 
 namespace vttm::cli {
@@ -87,8 +88,9 @@ machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfi
     return config;
 }
 
-void check_guest(const StageContext& context, machine::Machine& machine) {
+void check_guest(const StageContext& context, machine::Machine& machine, Orders orders) {
     check_kernel(machine, context.variant, context.progress);
+    if (orders == Orders::kNone) check_no_faults(machine);
 }
 
 std::string console_of(const machine::Machine& machine) {

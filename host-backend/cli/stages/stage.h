@@ -51,7 +51,9 @@ report::TestResults run_stage(const Stage& stage, const StageContext& context,
 // kernel variant; and what that kernel has to say at the end.
 machine::MachineConfig stage_machine(const StageContext& context);
 machine::MachineConfig stage_machine(const StageContext& context, SwapCycleConfig& scenario);
-void check_guest(const StageContext& context, machine::Machine& machine);
+// That the device has failed by no order, unless the stage gave some.
+enum class Orders { kNone, kFaults };
+void check_guest(const StageContext& context, machine::Machine& machine, Orders orders = Orders::kNone);
 // What the guest has said on its console so far.
 std::string console_of(const machine::Machine& machine);
 
@@ -69,6 +71,8 @@ void run_self_test(const StageContext& context, report::TestResults& into);
 void run_device_faults(const StageContext& context, report::TestResults& into);
 // The device unplugged by the host while the guest works, and plugged again.
 void run_hot_unplug(const StageContext& context, report::TestResults& into);
+// The machine moved, and taken back in time, with the device at work and in the middle of a swap cycle.
+void run_migration(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
 

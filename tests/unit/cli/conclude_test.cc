@@ -212,5 +212,24 @@ TEST(ShellFailure, QemusNumbersAreNotOurs) {
     EXPECT_THAT(killed->text, HasSubstr("signal 9"));
 }
 
+TEST(Conclude, AFaultThatNeverStruckHasShownNothing) {
+    report::RunReport run = run_with({VerdictKind::kPass});
+    run.faults = R"({"rules": [{"kind": "latency", "events": 9, "injected": 2},
+                               {"kind": "bit-flip", "events": 7, "injected": 0}]})";
+    conclude(run, std::nullopt);
+    EXPECT_EQ(run.exit_code, ExitCode::kInconclusive);
+    ASSERT_EQ(run.verdict.reasons.size(), 1u);
+    EXPECT_EQ(run.verdict.reasons[0], "rule 1 of the fault plan (bit-flip) never struck, in 7 events");
+
+    run.faults = R"({"rules": [{"kind": "latency", "events": 9, "injected": 2}]})";
+    conclude(run, std::nullopt);
+    EXPECT_EQ(run.exit_code, ExitCode::kPass);
+
+    run = run_with({VerdictKind::kContent});
+    run.faults = R"({"rules": [{"kind": "bit-flip", "events": 7, "injected": 0}]})";
+    conclude(run, std::nullopt);
+    EXPECT_EQ(run.exit_code, ExitCode::kContent) << "bad pages weigh more";
+}
+
 }  // namespace
 }  // namespace vttm::cli

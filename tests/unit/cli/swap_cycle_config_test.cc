@@ -50,6 +50,19 @@ TEST(SwapCycleConfig, NamesLineAndKeyOfErrors) {
     EXPECT_THAT(error_of("cycles = \n"), HasSubstr(":1:"));
 }
 
+TEST(SwapCycleConfig, AFaultPlanIsCheckedBeforeAnyBoot) {
+    const auto plan = [](const std::string& text) { return "fault_plan = '''" + text + "'''\n"; };
+    EXPECT_EQ(error_of(plan(R"({"faults": [{"kind": "fence-never", "engine": "copy"}]})")), "");
+    EXPECT_THAT(error_of(plan("{\"faults\": [")), HasSubstr("fault_plan: "));
+    EXPECT_THAT(error_of(plan(R"({"faults": [{"kind": "no-such", "engine": "copy"}]})")), HasSubstr("no-such"));
+    EXPECT_THAT(error_of(plan(R"({"faults": []})")), HasSubstr("no rules"));
+    const std::string poison = plan(R"({"faults": [{"kind": "vram-poison", "offset": 67108864}]})");
+    EXPECT_EQ(error_of("vram_mib = 128\n" + poison), "");
+    EXPECT_THAT(error_of("vram_mib = 64\n" + poison), HasSubstr("offset")) << "it is of this run's VRAM";
+    EXPECT_THAT(error_of("migrate = true\n" + plan(R"({"faults": [{"kind": "fence-never", "engine": "copy"}]})")),
+                HasSubstr("does not migrate"));
+}
+
 TEST(SwapCycleConfig, ChecksRanges) {
     EXPECT_THAT(error_of("ram_mib = 16\n"), HasSubstr("ram_mib is 16"));
     EXPECT_THAT(error_of("vram_mib = 100\n"), HasSubstr("power of two"));
