@@ -11,8 +11,9 @@ namespace vttm::model {
 
 namespace {
 
-// Most segments of a step: one of a single byte costs two translations.
-constexpr unsigned kMaxSegments = 512;
+// Most segments of a step. One of a single byte maps up to 14 places: two of data, and of tables those that lead to each,
+// twice where the page-walk cache is stale. A mapping is dear behind an IOMMU.
+constexpr unsigned kMaxSegments = 32;
 
 class CopyExecutor final : public Executor {
 public:

@@ -16,7 +16,6 @@ std::string Device::stats_json() const {
         j["engines"][kNames[e]] = {{"packets", t.packets}, {"bytes", t.bytes},
                                    {"busy_ns", t.busy_ns}, {"fences", t.fences},
                                    {"resets", t.resets},
-                                   {"at_work", engines_[e]->has_work()},
                                    {"faults", faults_.total_of(e)},
                                    {"stale", faults_.stale_total_of(e)},
                                    {"tlb_hits", t.mmu.hits},
@@ -37,6 +36,8 @@ std::string Device::stats_json() const {
                 {"stale", faults_.stale_total()}};
     j["registers"] = {{"bad_access", bad_accesses_.load()}, {"resets", resets_.load()}};
     j["injected"] = injected();
+    // What is of the moment comes last.
+    for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) j["at_work"][kNames[e]] = engines_[e]->has_work();
     j["time_ns"] = clock_.now_ns();
     return j.dump();
 }

@@ -78,8 +78,8 @@ private:
     std::string stop_at_work() {
         for (int i = 0; i < 500; ++i) {
             machine_.pause();
-            const json engines = machine_.stats().at("engines");
-            if (engines.at("copy").at("at_work") == true && engines.at("stamp").at("at_work") == true) return "";
+            const json at_work = machine_.stats().at("at_work");
+            if (at_work.at("copy") == true && at_work.at("stamp") == true) return "";
             machine_.resume();
             machine_.agent().idle(milliseconds(10));
         }

@@ -52,10 +52,10 @@ protected:
     }
     void pause() { vttm_model_pause(model_.get()); }
     void resume() { vttm_model_resume(model_.get()); }
-    // The statistics but for the time of the look, which is their end.
+    // The statistics but for what is of the moment of the look, which is their end.
     std::string counts() {
         const std::string all = stats();
-        return all.substr(0, all.find("\"time_ns\""));
+        return all.substr(0, all.find("\"at_work\""));
     }
 
     // The machine stops, and goes on elsewhere.
