@@ -20,10 +20,12 @@ out=$root/build/fuzz
 mkdir -p "$out/obj" "$out/$target"
 cd "$root"
 # Shared with gcc's build in nothing but the sources.
+compiler=clang++
+! command -v ccache >/dev/null || compiler="ccache $compiler"
 objects=
 for file in $sources host-backend/model/*.cc; do
     object=$out/obj/$(echo "$file" | tr / _).o
-    clang++ -std=c++20 -O2 -g -fno-omit-frame-pointer -Wno-missing-field-initializers -I. -MMD \
+    $compiler -std=c++20 -O2 -g -fno-omit-frame-pointer -Wno-missing-field-initializers -I. -MMD \
         -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -c "$file" -o "$object"
     objects="$objects $object"
 done
