@@ -33,6 +33,23 @@ public:
         config.vram = vram_.get();
         config.vram_size = 2 * bytes;
         config.vram_visible = 2 * bytes;
+        const vttm_model_ops ops = BenchMachine::ops();
+        char err[200] = "";
+        model_.reset(vttm_model_create(&config, &ops, this, err, sizeof(err)));
+        if (!model_) throw std::runtime_error(err);
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
+            wr64(VTTM_ENGINE_BASE(e) + VTTM_ENG_RING_BASE_LO, ring(e));
+            wr(VTTM_ENGINE_BASE(e) + VTTM_ENG_RING_SIZE, VTTM_RING_MIN_SIZE);
+            wr(VTTM_ENGINE_BASE(e) + VTTM_ENG_CTRL, VTTM_ENG_CTRL_ENABLE);
+        }
+        wr(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ENGINE(0) | VTTM_IRQ_ENGINE(1));
+        build_tables();
+        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
+            run(e, vttm_pkt_set_vm{VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), 0});
+    }
+
+    // Of a model, or of a part of it, whose opaque pointer is a BenchMachine.
+    static vttm_model_ops ops() {
         vttm_model_ops ops{};
         ops.dma_map = [](void* p, uint64_t addr, uint64_t* len, int) -> void* {
             auto* m = static_cast<BenchMachine*>(p);
@@ -47,18 +64,7 @@ public:
             m->interrupts_.notify_one();
         };
         ops.witness = [](void*, const vttm_witness_record*, size_t) {};
-        char err[200] = "";
-        model_.reset(vttm_model_create(&config, &ops, this, err, sizeof(err)));
-        if (!model_) throw std::runtime_error(err);
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++) {
-            wr64(VTTM_ENGINE_BASE(e) + VTTM_ENG_RING_BASE_LO, ring(e));
-            wr(VTTM_ENGINE_BASE(e) + VTTM_ENG_RING_SIZE, VTTM_RING_MIN_SIZE);
-            wr(VTTM_ENGINE_BASE(e) + VTTM_ENG_CTRL, VTTM_ENG_CTRL_ENABLE);
-        }
-        wr(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ENGINE(0) | VTTM_IRQ_ENGINE(1));
-        build_tables();
-        for (unsigned e = 0; e < VTTM_NUM_ENGINES; e++)
-            run(e, vttm_pkt_set_vm{VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), 0});
+        return ops;
     }
 
     uint8_t* ram() { return ram_.get(); }
@@ -87,9 +93,17 @@ public:
         wr(VTTM_REG_TLB_INV_CMD, VTTM_TLB_INV_CMD(VTTM_TLB_INV_ALL, 0u));
     }
 
+    void set_fault_plan(const char* plan) {
+        char err[200] = "";
+        if (vttm_model_set_fault_plan(model_.get(), plan, err, sizeof(err)))
+            throw std::runtime_error(err);
+    }
+
+    // Of VM 0, as its register holds it.
+    uint64_t root() const { return (bytes_ + kUpper) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM; }
     // @vm has the page tables of VM 0, too.
     void share_root(uint32_t vm) {
-        wr64(VTTM_REG_VM_ROOT_LO(vm), (bytes_ + kUpper) | VTTM_PTE_VALID | VTTM_PTE_SYSTEM);
+        wr64(VTTM_REG_VM_ROOT_LO(vm), root());
     }
     void set_vm(unsigned e, uint32_t vm) {
         run(e, vttm_pkt_set_vm{VTTM_PKT_HDR(VTTM_OP_SET_VM, 0, 2), vm});
@@ -203,7 +217,7 @@ private:
         for (uint64_t va = 0; va < bytes_; va += 2 << 20)
             table(l1)[VTTM_PT_INDEX(kVa + va, 1)] =
                 entry(bytes_ + kLeaves + va / (2 << 20) * VTTM_PAGE_SIZE);
-        wr64(VTTM_REG_VM_ROOT_LO(0), entry(l3));
+        wr64(VTTM_REG_VM_ROOT_LO(0), root());
     }
 
     uint64_t bytes_;
