@@ -37,16 +37,25 @@ protected:
     void TearDown() override { std::filesystem::remove_all(dir_); }
 
     // Runs it with a shell's redirections behind the arguments; returns the exit code.
-    int vttm(const std::string& arguments) {
+    int vttm(const std::string& arguments, std::string root = std::getenv("VTTM_SOURCE_ROOT")) {
         output_.clear();
         const std::string line = std::string(std::getenv("VTTM_CLI")) + " --vm " + vm_.string() +
-                                 " --source-root " + std::getenv("VTTM_SOURCE_ROOT") + " " + arguments;
+                                 " --source-root " + root + " " + arguments;
         return run_subprocess({.argv = {"sh", "-c", line},
                                .env = {"VTTM_CACHE=" + (dir_ / "cache").string(),
                                        "PATH=" + (dir_ / "bin").string() + ":" + std::getenv("PATH")},
                                .timeout = std::chrono::seconds(60),
                                .on_line = [&](std::string_view l) { output_.append(l).append("\n"); }})
             .status;
+    }
+
+    // A program @name in a folder that PATH has first.
+    std::filesystem::path script(const std::string& name, const std::string& text) {
+        const auto path = dir_ / "bin" / name;
+        std::filesystem::create_directories(path.parent_path());
+        std::ofstream(path) << "#!/bin/sh\n" << text;
+        std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+        return path;
     }
 
     std::filesystem::path dir_, vm_;
@@ -126,13 +135,6 @@ TEST_F(ProgramTest, OptionsComeOverTheScenarioWhereverTheyStand) {
 
 // Meson's own environment names the machine of its build, which need not be the one asked for.
 TEST_F(ProgramTest, TestsGetTheMachineThatWasNamed) {
-    const auto script = [&](const char* name, const std::string& text) {
-        const auto path = dir_ / "bin" / name;
-        std::filesystem::create_directories(path.parent_path());
-        std::ofstream(path) << "#!/bin/sh\n" << text;
-        std::filesystem::permissions(path, std::filesystem::perms::owner_all);
-        return path;
-    };
     const auto program = script("program", R"(env | grep '^VTTM_VM=' >")" + (dir_ / "told").string() +
                                                R"("
 echo '{"testsuites":[{"name":"A","testsuite":[{"name":"t","status":"RUN"}]}]}' >"${GTEST_OUTPUT#json:}")");
@@ -145,6 +147,28 @@ echo '{"testsuites":[{"name":"A","testsuite":[{"name":"t","status":"RUN"}]}]}' >
     std::ifstream file(dir_ / "told");
     const std::string told{std::istreambuf_iterator<char>(file), {}};
     EXPECT_EQ(told, "VTTM_VM=" + vm_.string() + "\n");
+}
+
+// All has run by then, the scenario too.
+TEST_F(ProgramTest, BenchEndsWithWhatABenchmarkMissed) {
+    std::filesystem::create_directories(dir_ / "build" / "reports");  // the real ./vttm makes it
+    script("vttm", R"(while [ "$1" != --json ]; do shift; done
+echo '{"accelerator": "tcg", "kernel": "7.3.4", "seconds_to_first_check": 1, "seconds_to_boot": 1, "backups": []}' >"$2")");
+    const std::string scenario =
+        std::string(std::getenv("VTTM_SOURCE_ROOT")) + "/tests/scenarios/swap-cycle-short.toml";
+    const auto bench = [&](std::vector<std::string> ends) {
+        auto all = nlohmann::json::array();
+        for (const std::string& end : ends)
+            all.push_back({{"name", "ends " + end}, {"cmd", {"sh", "-c", "exit " + end}}});
+        std::ofstream(dir_ / "benchmarks.json") << all;
+        script("meson", "cat '" + (dir_ / "benchmarks.json").string() + "'");
+        return vttm("bench --runs 1 " + scenario, (dir_ / "bin").string());
+    };
+    EXPECT_EQ(bench({"0", "0"}), 0) << output_;
+    EXPECT_EQ(bench({"9", "0"}), 9) << output_;
+    EXPECT_THAT(output_, AllOf(HasSubstr("benchmark ends 9 ended with 9"), HasSubstr("report: ")));
+    EXPECT_EQ(bench({"9", "1", "9"}), 6) << output_;
+    EXPECT_EQ(bench({"139"}), 6) << output_;
 }
 
 TEST_F(ProgramTest, AFullDiskIs12) {
