@@ -10,6 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 least=${1:-90}
 build=$root/build/coverage
 programs='tests/unit/model/unit-model tests/unit/fuzz/unit-fuzz'
+mkdir -p "$root/build"
 [ -f "$build/build.ninja" ] ||
     meson setup "$build" "$root" -Db_coverage=true --buildtype=debug >"$root/build/coverage-setup.log"
 ninja -C "$build" $programs >"$build/build.log" || { tail -n 20 "$build/build.log" >&2; exit 1; }
