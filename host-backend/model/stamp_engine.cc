@@ -5,8 +5,8 @@
 
 #include "host-backend/model/executor.h"
 #include "host-backend/model/read_spoiler.h"
+#include "host-backend/model/stamp_page.h"
 #include "host-backend/model/write_spoiler.h"
-#include "protocol/vttm_stamp.h"
 
 namespace vttm::model {
 
@@ -40,6 +40,7 @@ private:
     Fault write_result();
 
     ExecContext& ctx_;
+    const StampPage& code_ = stamp_page();
     Cursor pages_;
     Cursor out_;
     bool verify_ = false;
@@ -135,7 +136,7 @@ Fault StampExecutor::run_pages(uint64_t chunk, uint64_t& bytes) {
             if (verify_)
                 rec.stamp_class = verify_page(seen + i * VTTM_PAGE_SIZE);
             else
-                vttm_stamp_fill(first + i * VTTM_PAGE_SIZE, &id_);
+                code_.fill(first + i * VTTM_PAGE_SIZE, id_);
             rec.page = id_.page++;
             rec.va = piece->addr + i * VTTM_PAGE_SIZE;
             rec.phys = piece->phys + i * VTTM_PAGE_SIZE;
@@ -153,7 +154,7 @@ vttm_stamp_class StampExecutor::verify_page(const uint8_t* page) {
     vttm_stamp_class cls = VTTM_STAMP_GOOD;
 
     result_.checked++;
-    if (!vttm_stamp_check(page, &id_)) {
+    if (!code_.is_good(page, id_)) {
         // The guest may be writing this very page: what is judged is one copy of it.
         alignas(uint64_t) uint8_t copy[VTTM_PAGE_SIZE];
         std::memcpy(copy, page, sizeof(copy));
