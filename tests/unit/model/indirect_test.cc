@@ -73,7 +73,9 @@ protected:
         EXPECT_EQ(!!(r.ib & VTTM_FAULT_IB_UNPRIVILEGED), unprivileged);
         EXPECT_EQ(r.ib_addr, kIb + at);
         EXPECT_EQ(r.packet_hdr, c.words()[at / 4]);
-        EXPECT_EQ(eng(e, VTTM_ENG_STATUS), VTTM_ENG_STATUS_IDLE) << "not HALTED";
+        // The fence comes before the engine is at rest.
+        EXPECT_TRUE(wait_for([&] { return eng(e, VTTM_ENG_STATUS) == VTTM_ENG_STATUS_IDLE; }))
+            << "HALTED, or not IDLE";
         EXPECT_EQ(run(e, sem_signal(V, kOut + 0x8000, 2)), 0u);
     }
 };
