@@ -10,7 +10,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "exec/cpu-common.h"
 #include "exec/memory.h"
@@ -111,22 +110,6 @@ void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len)
         address_space_unmap(&s->vram_as, ptr, got, true, got);
         offset += got;
         len -= got;
-    }
-}
-
-void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len)
-{
-    VttmState *s = opaque;
-    int ret = 0;
-
-    trace_vttm_vram_given_up(offset, len);
-    /* Memory that something else relies on (VFIO, say) stays where it is */
-    if (!ram_block_discard_is_disabled()) {
-        ret = ram_block_discard_range(s->vram->ram_block, offset, len);
-    }
-    if (ret) {
-        warn_report_once("vttm: memory of VRAM that the guest gave up cannot "
-                         "be freed: %s", strerror(-ret));
     }
 }
 

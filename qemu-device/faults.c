@@ -61,7 +61,7 @@ static bool vttm_block_migration(VttmState *s, Error **errp)
     return migrate_add_blocker(&s->migration_blocker, errp) == 0;
 }
 
-/* Whether a plan has no fault. What is wrong with one is for the model to say. */
+/* Whether a plan has no fault. What is wrong with one, the model has to say. */
 static bool vttm_is_empty_plan(const char *plan)
 {
     QObject *obj;

@@ -9,12 +9,23 @@
  * wait for that. So they put a request into a queue, and wait. Who holds the
  * big lock serves it: a bottom half, or, if that lock's holder waits for the
  * workers himself, he while he waits (vttm_iommu_wait()).
+ *
+ * That interrupt must not come back to us while a request is served: a reset
+ * would wait for the worker that waits for just this request. VT-d hands its
+ * interrupts to the APICs; other IOMMUs write them to memory, wherever the
+ * guest says, be it our configuration space. So those are refused.
  */
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "qapi/error.h"
 #include "exec/address-spaces.h"
+#include "system/system.h"
+#include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
+
+#define VTTM_IOMMU "intel-iommu"
 
 struct VttmMapRequest {
     uint64_t addr;
@@ -42,20 +53,29 @@ void *vttm_iommu_map(VttmState *s, uint64_t addr, uint64_t *len, int is_write)
     return req.ptr;
 }
 
-/* Under the big lock and iommu->lock, which is released meanwhile */
+/*
+ * Under the big lock and iommu->lock, which is released meanwhile. Serves what
+ * is there on entry: workers who are quick with their next request shall not
+ * keep the main loop here.
+ */
 static void vttm_iommu_serve(VttmState *s)
 {
     VttmIommu *iommu = &s->iommu;
+    QSIMPLEQ_HEAD(, VttmMapRequest) batch = QSIMPLEQ_HEAD_INITIALIZER(batch);
     VttmMapRequest *req;
+    unsigned served = 0;
 
-    while ((req = QSIMPLEQ_FIRST(&iommu->requests))) {
-        QSIMPLEQ_REMOVE_HEAD(&iommu->requests, next);
+    QSIMPLEQ_CONCAT(&batch, &iommu->requests);
+    while ((req = QSIMPLEQ_FIRST(&batch))) {
+        QSIMPLEQ_REMOVE_HEAD(&batch, next);
         qemu_mutex_unlock(&iommu->lock);
         req->ptr = vttm_dma_map_now(s, req->addr, req->len, req->is_write);
         qemu_mutex_lock(&iommu->lock);
         req->done = true;
         qemu_cond_broadcast(&iommu->changed);
+        served++;
     }
+    trace_vttm_iommu_serve(served);
 }
 
 static void vttm_iommu_bh(void *opaque)
@@ -77,7 +97,9 @@ static void *vttm_call_thread(void *opaque)
 {
     VttmCall *call = opaque;
 
+    rcu_register_thread(); /* the model does some of the workers' work here */
     call->fn(call->model);
+    rcu_unregister_thread();
     qemu_mutex_lock(&call->iommu->lock);
     call->done = true;
     qemu_cond_broadcast(&call->iommu->changed);
@@ -125,6 +147,32 @@ void vttm_iommu_look(VttmState *s)
     qatomic_set(&s->iommu.present, as != &address_space_memory);
 }
 
+static bool vttm_iommu_check(VttmState *s, Error **errp)
+{
+    AddressSpace *as = pci_device_iommu_address_space(PCI_DEVICE(s));
+    Object *owner;
+
+    if (as == &address_space_memory) {
+        return true;
+    }
+    owner = memory_region_owner(as->root);
+    if (owner && object_dynamic_cast(owner, VTTM_IOMMU)) {
+        return true;
+    }
+    error_setg(errp, "vttm: the device cannot be behind the IOMMU '%s': only "
+               VTTM_IOMMU " is supported",
+               owner ? object_get_typename(owner) : "(unknown)");
+    return false;
+}
+
+/* All devices of the command line are there */
+static void vttm_iommu_machine_done(Notifier *notifier, void *unused)
+{
+    VttmState *s = container_of(notifier, VttmState, iommu.machine_done);
+
+    vttm_iommu_check(s, &error_fatal);
+}
+
 void vttm_iommu_init(VttmState *s)
 {
     qemu_mutex_init(&s->iommu.lock);
@@ -132,9 +180,18 @@ void vttm_iommu_init(VttmState *s)
     QSIMPLEQ_INIT(&s->iommu.requests);
 }
 
-void vttm_iommu_realize(VttmState *s)
+bool vttm_iommu_realize(VttmState *s, Error **errp)
 {
+    if (phase_check(PHASE_MACHINE_READY)) {
+        if (!vttm_iommu_check(s, errp)) {
+            return false;
+        }
+    } else {
+        s->iommu.machine_done.notify = vttm_iommu_machine_done;
+        qemu_add_machine_init_done_notifier(&s->iommu.machine_done);
+    }
     s->iommu.bh = qemu_bh_new(vttm_iommu_bh, s);
+    return true;
 }
 
 /* The model is gone, and with it all requests */
@@ -143,6 +200,10 @@ void vttm_iommu_unrealize(VttmState *s)
     if (s->iommu.bh) {
         qemu_bh_delete(s->iommu.bh);
         s->iommu.bh = NULL;
+    }
+    if (s->iommu.machine_done.notify) {
+        qemu_remove_machine_init_done_notifier(&s->iommu.machine_done);
+        s->iommu.machine_done.notify = NULL;
     }
     s->iommu.present = false;
 }

@@ -11,7 +11,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/main-loop.h"
 #include "hw/pci/pcie.h"
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
@@ -73,9 +72,8 @@ static void vttm_sleep(VttmState *s)
 {
     s->asleep = true;
     vttm_iommu_wait(s, s->model, vttm_model_pause);
-    qemu_bh_cancel(s->irq_bh);
-    qatomic_set(&s->irq_pending, 0);
-    vttm_vram_given_up(s, 0, s->vram_size);
+    vttm_irq_forget(s);
+    vttm_vram_free_begin(s);
 }
 
 /* At each reset, whatever made it: the function is in D0 behind it. */
@@ -85,6 +83,7 @@ void vttm_power_reset(VttmState *s)
 
     if (s->asleep) {
         s->asleep = false;
+        vttm_vram_free_end(s);
         vttm_model_resume(s->model);
     }
     /* Of what can be written, PCI core forgets this one */

@@ -87,23 +87,49 @@ static void vttm_irq_raise(void *opaque, unsigned vector)
     qemu_bh_schedule(s->irq_bh);
 }
 
+static void vttm_unref(void *opaque)
+{
+    object_unref(OBJECT(opaque));
+}
+
 static void vttm_irq_deliver(void *opaque)
 {
     VttmState *s = opaque;
-    uint32_t pending = qatomic_xchg(&s->irq_pending, 0) &
-                       MAKE_64BIT_MASK(0, VTTM_NUM_VECTORS);
 
+    s->irq_now = qatomic_xchg(&s->irq_pending, 0) &
+                 MAKE_64BIT_MASK(0, VTTM_NUM_VECTORS);
     if (s->asleep) {
+        s->irq_now = 0;
         return; /* a new VRAM target: the driver asks for it after the reset */
     }
-    trace_vttm_irq_deliver(pending);
-    while (pending) {
-        unsigned vector = ctz32(pending);
+    trace_vttm_irq_deliver(s->irq_now);
+    /*
+     * A message goes where the guest says. If that is configuration space, it
+     * may put the function to sleep, reset it, or unplug it: then the others
+     * are not sent, and we must be there until this is over.
+     */
+    object_ref(OBJECT(s));
+    while (s->irq_now) {
+        unsigned vector = ctz32(s->irq_now);
 
+        s->irq_now &= s->irq_now - 1;
         /* A masked vector is kept in the PBA by msix_notify() */
         msix_notify(PCI_DEVICE(s), vector);
-        pending &= pending - 1;
     }
+    if (s->irq_bh) {
+        object_unref(OBJECT(s));
+    } else {
+        /* Who has called us has yet to look at our reentrancy guard */
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), vttm_unref, s);
+    }
+}
+
+/* The workers are at rest: what they have raised belongs to the past */
+void vttm_irq_forget(VttmState *s)
+{
+    qemu_bh_cancel(s->irq_bh);
+    qatomic_set(&s->irq_pending, 0);
+    s->irq_now = 0;
 }
 
 /* Life of the virtual machine */
@@ -116,7 +142,9 @@ static void vttm_set_paused(VttmState *s, bool paused)
     s->paused = paused;
     if (paused) {
         vttm_iommu_wait(s, s->model, vttm_model_pause);
+        vttm_vram_free_pause(s);
     } else {
+        vttm_vram_free_continue(s);
         if (qatomic_read(&s->irq_pending)) {
             qemu_bh_schedule(s->irq_bh); /* it came with a saved GPU */
         }
@@ -136,9 +164,7 @@ static void vttm_reset_hold(Object *obj, ResetType type)
     trace_vttm_reset();
     vttm_iommu_wait(s, s->model, vttm_model_reset);
     vttm_iommu_look(s);
-    /* Workers are quiet now: what they raised before belongs to the past */
-    qemu_bh_cancel(s->irq_bh);
-    qatomic_set(&s->irq_pending, 0);
+    vttm_irq_forget(s);
     vttm_power_reset(s);
     vttm_rebar_reset(s);
 }
@@ -248,12 +274,14 @@ static void vttm_exit(PCIDevice *pdev)
         s->model = NULL;
         vttm_iommu_wait(s, model, vttm_model_destroy);
     }
+    vttm_vram_free_end(s);
     vttm_iommu_unrealize(s);
     vttm_faults_unrealize(s);
     if (s->irq_bh) {
         qemu_bh_delete(s->irq_bh);
         s->irq_bh = NULL;
         s->irq_pending = 0;
+        s->irq_now = 0;
     }
     vttm_rebar_exit(s);
     if (s->vram_registered) {
@@ -304,9 +332,8 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
 
     s->irq_bh = qemu_bh_new_guarded(vttm_irq_deliver, s,
                                     &DEVICE(s)->mem_reentrancy_guard);
-    vttm_iommu_realize(s);
     vttm_faults_realize(s);
-    if (!vttm_create_model(s, errp)) {
+    if (!vttm_iommu_realize(s, errp) || !vttm_create_model(s, errp)) {
         return false;
     }
     vttm_set_paused(s, !runstate_is_running());
@@ -445,6 +472,7 @@ static void vttm_class_init(ObjectClass *klass, void *data)
         "Memory backend that is the VRAM (share=on, a power of two)");
     object_class_property_set_description(klass, "vram-visible",
         "Bytes of VRAM in BAR2 after a reset, a power of two (0: all)");
+
 
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
     object_class_property_set_description(klass, "stats",

@@ -50,7 +50,17 @@ typedef struct VttmIommu {
     QemuCond changed;
     QSIMPLEQ_HEAD(, VttmMapRequest) requests;
     QEMUBH *bh;
+    Notifier machine_done;
 } VttmIommu;
+
+/* VRAM that goes back to the host while the device sleeps: see vram.c */
+typedef struct VttmVramFree {
+    QemuThread thread;
+    bool wanted;
+    bool running; /* the thread; @done is its own then */
+    bool stop;
+    uint64_t done; /* bytes, from the start of VRAM */
+} VttmVramFree;
 
 struct VttmState {
     PCIDevice parent_obj;
@@ -82,9 +92,11 @@ struct VttmState {
     uint8_t af_cap; /* offset of Advanced Features; 0 on PCI Express */
 
     VttmIommu iommu;
+    VttmVramFree vram_free;
 
     /* Bitmap of MSI-X vectors to fire; set on any thread, taken by irq_bh */
     uint32_t irq_pending;
+    uint32_t irq_now; /* of these, what irq_bh has taken and not yet sent */
     QEMUBH *irq_bh;
     QEMUBH *removed_bh;
 
@@ -104,9 +116,15 @@ void vttm_vram_dirty(void *opaque, uint64_t offset, uint64_t len);
 /* ... under the big lock */
 void *vttm_dma_map_now(VttmState *s, uint64_t addr, uint64_t *len,
                        int is_write);
-void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len);
 void vttm_thread_enter(void *opaque);
 void vttm_thread_exit(void *opaque);
+
+/* vram.c */
+void vttm_vram_given_up(void *opaque, uint64_t offset, uint64_t len);
+void vttm_vram_free_begin(VttmState *s);
+void vttm_vram_free_continue(VttmState *s);
+void vttm_vram_free_pause(VttmState *s);
+void vttm_vram_free_end(VttmState *s);
 
 /* iommu.c */
 void *vttm_iommu_map(VttmState *s, uint64_t addr, uint64_t *len, int is_write);
@@ -114,7 +132,7 @@ void vttm_iommu_wait(VttmState *s, vttm_model *model,
                      void (*fn)(vttm_model *model));
 void vttm_iommu_look(VttmState *s);
 void vttm_iommu_init(VttmState *s);
-void vttm_iommu_realize(VttmState *s);
+bool vttm_iommu_realize(VttmState *s, Error **errp);
 void vttm_iommu_unrealize(VttmState *s);
 void vttm_iommu_finalize(VttmState *s);
 
@@ -133,7 +151,9 @@ void vttm_faults_unrealize(VttmState *s);
 void vttm_faults_class_init(ObjectClass *klass);
 uint32_t vttm_config_read(PCIDevice *pdev, uint32_t addr, int len);
 
-/* vttm.c: what @get of the model writes */
+/* vttm.c */
+void vttm_irq_forget(VttmState *s);
+/* ... what @get of the model writes */
 char *vttm_get_json(VttmState *s,
                     size_t (*get)(vttm_model *, char *, size_t), Error **errp);
 

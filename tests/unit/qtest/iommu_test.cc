@@ -2,85 +2,38 @@
 // The device behind an IOMMU (VT-d): each access is translated, and what is not mapped (any more) is
 // a fault of the device, and of the IOMMU, and reaches no memory.
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "protocol/vttm_fault.h"
-#include "tests/unit/qtest/gpu.h"
+#include "tests/unit/qtest/vtd.h"
 
 namespace vttm::qtest {
 namespace {
 
-// Registers of VT-d, and bits in them.
-constexpr uint64_t kVtd = 0xfed90000;
-constexpr uint64_t kExtended = kVtd + 0x10;
-constexpr uint64_t kCommand = kVtd + 0x18;
-constexpr uint64_t kStatus = kVtd + 0x1c;
-constexpr uint64_t kRootAddress = kVtd + 0x20;
-constexpr uint64_t kContextCommand = kVtd + 0x28;
-constexpr uint64_t kFaultStatus = kVtd + 0x34;
-constexpr uint64_t kFaultControl = kVtd + 0x38;
-constexpr uint64_t kFaultData = kVtd + 0x3c;
-constexpr uint64_t kFaultAddress = kVtd + 0x40;
-constexpr uint64_t kFaultRecord = kVtd + 0x220;
-constexpr uint32_t kTranslation = 1u << 31;
-constexpr uint32_t kSetRoot = 1u << 30;
-constexpr uint64_t kInvalidate = 1ull << 63;
-
-// Its tables, and what is where for the device.
-constexpr uint64_t kRoot = 0x1c0000;
-constexpr uint64_t kContext = 0x1c1000;
-constexpr uint64_t kLevel3 = 0x1c2000;
-constexpr uint64_t kLevel2 = 0x1c3000;   // bus addresses below 1 GiB: RAM, as it lies
-constexpr uint64_t kLevel2B = 0x1c4000;  // from 1 GiB on
-constexpr uint64_t kLevel1 = 0x1c5000;   // the first 2 MiB of these: what the test maps
-constexpr uint64_t kIova = 1ull << 30;
-constexpr uint64_t kRead = 1;
-constexpr uint64_t kReadWrite = 3;
-constexpr uint64_t kSuperPage = 1u << 7;
 constexpr uint64_t kA = 0x300000;
 constexpr uint64_t kB = 0x400000;
 
 class Iommu : public QtestFixture {
 protected:
     void StartBehindIommu(VmOptions options = {}) {
-        options.more.insert(options.more.end(), {"-device", "intel-iommu"});
+        Vtd::AddTo(options);
         Start(options);
+        vtd.emplace(*vm);
     }
-    void SwitchOn() {
-        vm->Write64(kRoot, kContext | 1);
-        vm->Write64(kContext + 16 * (kSlot << 3), kLevel3 | 1);
-        vm->Write64(kContext + 16 * (kSlot << 3) + 8, 1 << 8 | 1);  // domain 1, 39 bits
-        vm->Write64(kLevel3, kLevel2 | kReadWrite);
-        vm->Write64(kLevel3 + 8, kLevel2B | kReadWrite);
-        for (uint64_t i = 0; i < 32; i++)
-            vm->Write64(kLevel2 + 8 * i, i * 2 * kMiB | kSuperPage | kReadWrite);
-        vm->Write64(kLevel2B, kLevel1 | kReadWrite);
-        vm->Write64(kRootAddress, kRoot);
-        vm->Write32(kCommand, kSetRoot);
-        vm->Write64(kContextCommand, kInvalidate | 1ull << 61);
-        Invalidate();
-        vm->Write32(kCommand, kTranslation);
-        ASSERT_TRUE(vm->Read32(kStatus) & kTranslation);
-    }
-    void Invalidate() {
-        const uint64_t offset = (vm->Read64(kExtended) >> 8 & 0x3ff) * 16;
-        vm->Write64(kVtd + offset + 8, kInvalidate | 1ull << 60);
-    }
-    /// Page @n from kIova on: @entry is a place in RAM and rights, or 0.
-    void MapIova(unsigned n, uint64_t entry) { vm->Write64(kLevel1 + 8 * n, entry); }
     uint32_t FillIova(unsigned n, uint64_t len, uint32_t value) {
         return gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_SYSTEM, kIova + n * 4096, len, value)});
     }
     /// Takes the IOMMU's fault record away and looks whether it is of this access.
     void ExpectIommuFault(uint64_t addr, bool read) {
-        EXPECT_EQ(vm->Read64(kFaultRecord), addr);
-        const uint64_t hi = vm->Read64(kFaultRecord + 8);
-        EXPECT_TRUE(hi >> 63) << "no fault recorded";
-        EXPECT_EQ(hi & 0xffff, kSlot << 3) << "another device's";
-        EXPECT_EQ(hi >> 62 & 1, read);
-        vm->Write64(kFaultRecord + 8, 1ull << 63);
-        vm->Write32(kFaultStatus, 1);
+        const Vtd::Denied denied = vtd->TakeDenied();
+        EXPECT_TRUE(denied.recorded) << "no fault recorded";
+        EXPECT_EQ(denied.addr, addr);
+        EXPECT_EQ(denied.source, kSlot) << "another device's";
+        EXPECT_EQ(denied.read, read);
     }
+
+    std::optional<Vtd> vtd;
 };
 
 TEST_F(Iommu, SwitchedOffItIsNotThere) {
@@ -91,20 +44,20 @@ TEST_F(Iommu, SwitchedOffItIsNotThere) {
 
 TEST_F(Iommu, EachAccessIsTranslated) {
     StartBehindIommu();
-    SwitchOn();
+    vtd->SwitchOn();
     // Two pages in the wrong order: what is contiguous for the device need not be so in RAM.
-    MapIova(0, (kA + 4096) | kReadWrite);
-    MapIova(1, kA | kReadWrite);
+    vtd->MapIova(0, (kA + 4096) | kVtdReadWrite);
+    vtd->MapIova(1, kA | kVtdReadWrite);
     EXPECT_EQ(FillIova(0, 8192, 0x22222222), 0u);
     EXPECT_EQ(vm->Read32(kA), 0x22222222u);
     EXPECT_EQ(vm->Read32(kA + 8188), 0x22222222u);
     EXPECT_EQ(vm->Read32(kA + 8192), 0u);
-    MapIova(0, kB | kReadWrite);
-    Invalidate();
+    vtd->MapIova(0, kB | kVtdReadWrite);
+    vtd->Invalidate();
     EXPECT_EQ(FillIova(0, 4096, 0x33333333), 0u);
     EXPECT_EQ(vm->Read32(kB), 0x33333333u);
     EXPECT_EQ(vm->Read32(kA + 4096), 0x22222222u) << "the old place was used";
-    EXPECT_EQ(vm->Read32(kFaultStatus) & 2, 0u);
+    EXPECT_FALSE(vtd->has_denied());
     gpu->SetReg(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ENGINE(0));
     gpu->Submit(VTTM_ENGINE_COPY, {}, VTTM_PKT_FLAG_IRQ);
     EXPECT_TRUE(gpu->WaitMessage(VTTM_MSIX_ENGINE(0)));
@@ -113,11 +66,11 @@ TEST_F(Iommu, EachAccessIsTranslated) {
 // A driver that unmaps a buffer too early: the device reports it and reaches nothing.
 TEST_F(Iommu, StaleAddressIsAFault) {
     StartBehindIommu();
-    SwitchOn();
+    vtd->SwitchOn();
     gpu->SetReg64(VTTM_REG_FAULT_RING_BASE_LO, kData);
     gpu->SetReg(VTTM_REG_FAULT_RING_SIZE, 4096);
     gpu->SetReg(VTTM_REG_FAULT_RING_CTRL, VTTM_FAULT_RING_CTRL_ENABLE);
-    MapIova(0, kA | kReadWrite);
+    vtd->MapIova(0, kA | kVtdReadWrite);
     gpu->MapPages({kIova | VTTM_PTE_SYSTEM | VTTM_PTE_WRITE | VTTM_PTE_VALID});
     const auto in_vm = [&](const Packet& packet) {
         return gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), packet});
@@ -125,8 +78,8 @@ TEST_F(Iommu, StaleAddressIsAFault) {
     EXPECT_EQ(in_vm(Fill(VTTM_SPACE_VM, 0, 4096, 0x44444444)), 0u);
 
     // The device has the translation to kIova in its TLB: that is no way around the IOMMU.
-    MapIova(0, 0);
-    Invalidate();
+    vtd->MapIova(0, 0);
+    vtd->Invalidate();
     EXPECT_EQ(in_vm(Fill(VTTM_SPACE_VM, 0, 4096, 0x55555555)), uint32_t{VTTM_FAULT_BUS});
     EXPECT_EQ(vm->Read32(kA), 0x44444444u);
     EXPECT_EQ(gpu->Reg64(VTTM_REG_FAULT_ADDR_LO), 0u) << "the address in the VM";
@@ -143,15 +96,15 @@ TEST_F(Iommu, StaleAddressIsAFault) {
     EXPECT_EQ(VTTM_FAULT_INFO_VM(rec.info), 1u);
     EXPECT_EQ(rec.addr, 64u);
 
-    MapIova(0, kB | kReadWrite);
+    vtd->MapIova(0, kB | kVtdReadWrite);
     EXPECT_EQ(in_vm(Fill(VTTM_SPACE_VM, 0, 4096, 0x66666666)), 0u);
     EXPECT_EQ(vm->Read32(kB), 0x66666666u);
 }
 
 TEST_F(Iommu, RightsAreKept) {
     StartBehindIommu();
-    SwitchOn();
-    MapIova(0, kA | kRead);
+    vtd->SwitchOn();
+    vtd->MapIova(0, kA | kVtdRead);
     vm->Write32(kA, 0x77777777);
     EXPECT_EQ(FillIova(0, 64, 0), uint32_t{VTTM_FAULT_BUS});
     EXPECT_EQ(vm->Read32(kA), 0x77777777u);
@@ -165,9 +118,9 @@ TEST_F(Iommu, RightsAreKept) {
 // Half of a range is there: what lies before the hole is done, and nothing behind it.
 TEST_F(Iommu, HoleInTheMiddle) {
     StartBehindIommu();
-    SwitchOn();
-    MapIova(0, kA | kReadWrite);
-    MapIova(2, kB | kReadWrite);
+    vtd->SwitchOn();
+    vtd->MapIova(0, kA | kVtdReadWrite);
+    vtd->MapIova(2, kB | kVtdReadWrite);
     EXPECT_EQ(FillIova(0, 3 * 4096, 0x12121212), uint32_t{VTTM_FAULT_BUS});
     EXPECT_EQ(gpu->Reg64(VTTM_REG_FAULT_ADDR_LO), kIova + 4096);
     EXPECT_EQ(vm->Read32(kB), 0u);
@@ -187,10 +140,8 @@ TEST_F(Iommu, FaultInterruptsTheGuest) {
     // The handler of the NMI: mov byte [0x7000], 0x11; iret
     vm->WriteBytes(2 * 4, std::vector<uint8_t>{0x00, 0x90, 0x00, 0x00});
     vm->WriteBytes(kHandler, std::vector<uint8_t>{0xc6, 0x06, 0x00, 0x70, 0x11, 0xcf});
-    SwitchOn();
-    vm->Write32(kFaultAddress, 0xfee00000);
-    vm->Write32(kFaultData, 0x400);  // NMI
-    vm->Write32(kFaultControl, 0);
+    vtd->SwitchOn();
+    vtd->SetFaultMessage(0xfee00000, 0x400);  // NMI
     vm->Qmp("cont");
     EXPECT_EQ(FillIova(5, 64, 0), uint32_t{VTTM_FAULT_BUS});
     const auto end = std::chrono::steady_clock::now() + kPatience;
@@ -204,7 +155,7 @@ TEST_F(Iommu, FaultInterruptsTheGuest) {
 // Whoever waits for the workers under QEMU's big lock has to serve them meanwhile.
 TEST_F(Iommu, LifeGoesOnWhileBusy) {
     StartBehindIommu();
-    SwitchOn();
+    vtd->SwitchOn();
     for (int i = 0; i < 5; i++) {
         KeepBusy();
         vm->Qmp("stop");
@@ -221,11 +172,57 @@ TEST_F(Iommu, LifeGoesOnWhileBusy) {
         KeepBusy();
         SystemReset();  // which switches the IOMMU off, too
         BringUp();
-        SwitchOn();
+        vtd->SwitchOn();
     }
     KeepBusy();
     EXPECT_EQ(vm->Quit(), 0);
 }
+
+// Other IOMMUs write their interrupts to memory, in the middle of an access that they deny: a guest that aims them at the
+// device's configuration space would have it wait for itself. Those are refused, wherever they stand.
+class OtherIommu : public QtestBase, public ::testing::WithParamInterface<const char*> {
+protected:
+    static constexpr const char* kBackend = "memory-backend-memfd,id=vram0,size=4M,share=on";
+    static std::vector<std::string> Arguments(std::initializer_list<const char*> devices) {
+        std::vector<std::string> args = Vm::BaseArguments({});
+        args.insert(args.end(), {"-object", kBackend});
+        for (const char* device : devices) args.insert(args.end(), {"-device", device});
+        return args;
+    }
+    static void ExpectReason(const std::string& text) {
+        EXPECT_NE(text.find("vttm: the device cannot be behind the IOMMU '"), text.npos) << text;
+        EXPECT_NE(text.find("only intel-iommu is supported"), text.npos) << text;
+    }
+};
+
+TEST_P(OtherIommu, IsRefused) {
+    for (const auto& devices : {std::initializer_list<const char*>{GetParam(), "vttm,vram=vram0"},
+                                std::initializer_list<const char*>{"vttm,vram=vram0", GetParam()}}) {
+        TempDir dir;
+        QemuProcess qemu(Arguments(devices), dir.File("log"));
+        EXPECT_EQ(qemu.Wait(20), 1);
+        ExpectReason(qemu.Log());
+    }
+}
+
+TEST_P(OtherIommu, IsRefusedToADeviceThatIsPlugged) {
+    TempDir dir;
+    std::vector<std::string> args = Arguments({GetParam(), "pcie-root-port,id=rp,chassis=1"});
+    LineSocket qmp(dir.File("qmp"));
+    args.insert(args.end(), {"-chardev", "socket,id=qmp,path=" + dir.File("qmp"), "-mon", "chardev=qmp,mode=control"});
+    QemuProcess qemu(args, dir.File("log"));
+    qmp.Accept(qemu);
+    qmp.Receive();
+    qmp.Send(R"({"execute":"qmp_capabilities"})");
+    qmp.Receive();
+    qmp.Send(R"({"execute":"device_add","arguments":{"driver":"vttm","vram":"vram0","bus":"rp"}})");
+    ExpectReason(qmp.Receive());
+    qmp.Send(R"({"execute":"quit"})");
+    EXPECT_EQ(qemu.Wait(20), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, OtherIommu, ::testing::Values("virtio-iommu-pci", "amd-iommu"),
+                         [](const auto& info) { return std::string(info.param).substr(0, info.param[0] == 'a' ? 3 : 6); });
 
 }  // namespace
 }  // namespace vttm::qtest
