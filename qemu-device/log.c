@@ -6,8 +6,9 @@
  * The witness log is the host's proof of what the GPU did
  * (protocol/vttm_witness.h), the trace log tells when (protocol/vttm_trace.h).
  * Written with write(2), so that a reader sees each batch of records as soon as
- * the model handed it out. After an error a log ends: it stays a true prefix of
- * what happened, of whole records, and a property counts the rest.
+ * the model handed it out. After an error, and when it is as long as it may
+ * become, a log ends: it stays a true prefix of what happened, whole records
+ * only, and a property counts the rest.
  */
 
 #include "qemu/osdep.h"
@@ -31,6 +32,7 @@ QEMU_BUILD_BUG_ON(sizeof(VttmLogHeader) != sizeof(struct vttm_trace_header));
 
 const VttmLogKind vttm_witness_log = {
     .name = "witness log",
+    .property = "witness-log",
     .magic = VTTM_WITNESS_MAGIC,
     .version = VTTM_WITNESS_VERSION,
     .record_size = sizeof(struct vttm_witness_record),
@@ -38,6 +40,7 @@ const VttmLogKind vttm_witness_log = {
 
 const VttmLogKind vttm_trace_log = {
     .name = "trace log",
+    .property = "trace-log",
     .magic = VTTM_TRACE_MAGIC,
     .version = VTTM_TRACE_VERSION,
     .record_size = sizeof(struct vttm_trace_record),
@@ -82,8 +85,26 @@ static bool vttm_log_has_header(VttmLog *log, const VttmLogHeader *header)
            !memcmp(&found, header, sizeof(found));
 }
 
+/* A pipe without a reader would stop the workers, which must not wait */
+static bool vttm_log_is_regular(VttmLog *log, struct stat *st, Error **errp)
+{
+    if (fstat(log->fd, st) < 0) {
+        error_setg_errno(errp, errno, "vttm: cannot look at the %s '%s'",
+                         log->kind->name, log->path);
+        return false;
+    }
+    if (!S_ISREG(st->st_mode)) {
+        error_setg(errp, "vttm: the %s '%s' is no regular file",
+                   log->kind->name, log->path);
+        return false;
+    }
+    return true;
+}
+
 bool vttm_log_open(VttmLog *log, Error **errp)
 {
+    const uint64_t least = sizeof(VttmLogHeader) + log->kind->record_size;
+    struct stat st;
     const bool incoming = runstate_check(RUN_STATE_INMIGRATE);
     const VttmLogHeader header = {
         .magic = cpu_to_le32(log->kind->magic),
@@ -93,6 +114,12 @@ bool vttm_log_open(VttmLog *log, Error **errp)
 
     log->failed = false;
     log->lost = 0;
+    if (log->max && log->max < least) {
+        error_setg(errp, "vttm: '%s-max' is %" PRIu64 " bytes: it must be 0 "
+                   "(no limit), or %" PRIu64 " at least", log->kind->property,
+                   log->max, least);
+        return false;
+    }
     if (!log->path) {
         return true;
     }
@@ -101,13 +128,18 @@ bool vttm_log_open(VttmLog *log, Error **errp)
      * A log tells of one device's life; an older one is replaced. That of a
      * device that comes here goes on, if its log is here, too.
      */
-    log->fd = qemu_create(log->path, incoming ? O_RDWR | O_APPEND :
-                        O_WRONLY | O_TRUNC | O_APPEND, 0600, errp);
+    log->fd = qemu_create(log->path, O_APPEND | O_NONBLOCK |
+                          (incoming ? O_RDWR : O_WRONLY | O_TRUNC), 0600, errp);
     if (log->fd < 0) {
         error_prepend(errp, "vttm: cannot create the %s: ", log->kind->name);
         return false;
     }
+    if (!vttm_log_is_regular(log, &st, errp)) {
+        vttm_log_close(log);
+        return false;
+    }
     if (incoming && vttm_log_has_header(log, &header)) {
+        log->size = st.st_size;
         return true;
     }
     if (incoming && ftruncate(log->fd, 0) < 0) {
@@ -124,6 +156,7 @@ bool vttm_log_open(VttmLog *log, Error **errp)
         vttm_log_close(log);
         return false;
     }
+    log->size = sizeof(header);
     return true;
 }
 
@@ -139,6 +172,26 @@ uint64_t vttm_log_lost(VttmLog *log)
 {
     QEMU_LOCK_GUARD(&log->lock);
     return log->lost;
+}
+
+/* How many of @size bytes, whole records, it takes before it is full */
+static size_t vttm_log_room(VttmLog *log, size_t size)
+{
+    uint64_t left;
+
+    if (!log->max) {
+        return size;
+    }
+    left = log->max > log->size ? log->max - log->size : 0;
+    return MIN(size, left - left % log->kind->record_size);
+}
+
+static void vttm_log_is_full(VttmLog *log)
+{
+    log->failed = true;
+    warn_report("vttm: %s '%s' is full ('%s-max' is %" PRIu64 " bytes); "
+                "it ends here and proves nothing of what follows",
+                log->kind->name, log->path, log->kind->property, log->max);
 }
 
 /* Ends the log at its last whole record. */
@@ -166,9 +219,14 @@ static void vttm_log_append(VttmLog *log, const void *rec, size_t n)
 
     QEMU_LOCK_GUARD(&log->lock);
     if (!log->failed) {
-        done = vttm_log_write(log, rec, size);
-        if (done < size) {
+        size_t room = vttm_log_room(log, size);
+
+        done = vttm_log_write(log, rec, room);
+        log->size += done;
+        if (done < room) {
             vttm_log_fail(log, errno);
+        } else if (room < size) {
+            vttm_log_is_full(log);
         }
     }
     log->lost += n - done / log->kind->record_size;
@@ -207,6 +265,10 @@ void vttm_log_class_init(ObjectClass *klass)
         "File for the log of what the GPU did (protocol/vttm_witness.h)");
     object_class_property_set_description(klass, "trace-log",
         "File for the log of when it did it (protocol/vttm_trace.h)");
+    object_class_property_set_description(klass, "witness-log-max",
+        "Bytes that the witness log may have; behind them it ends (0: no limit)");
+    object_class_property_set_description(klass, "trace-log-max",
+        "Bytes that the trace log may have; behind them it ends (0: no limit)");
     object_class_property_add(klass, "witness-lost", "uint64", vttm_get_lost,
                               NULL, NULL, (void *)&vttm_witness_log);
     object_class_property_set_description(klass, "witness-lost",

@@ -27,6 +27,10 @@
 #include "hw/vttm/trace-hw_vttm.h"
 #include "vttm.h"
 
+#define VTTM_TLB_ENTRIES (1u << 20)
+#define VTTM_TLB_ENTRIES_MAX (1u << 24)
+/* A guest shall not fill the host's disk, and a long test shall fit */
+#define VTTM_LOG_MAX (16 * GiB)
 /* 'vram-target' was not set */
 #define VTTM_VRAM_ALL UINT64_MAX
 
@@ -232,6 +236,7 @@ static bool vttm_create_model(VttmState *s, Error **errp)
 {
     const struct vttm_model_config config = {
         .api = VTTM_MODEL_API,
+        .tlb_entries = s->tlb_entries,
         .vram = s->vram_ptr,
         .vram_size = s->vram_size,
         .vram_visible = s->vram_visible,
@@ -306,6 +311,11 @@ static bool vttm_try_realize(VttmState *s, Error **errp)
     Object *obj = OBJECT(s);
     unsigned vector;
 
+    if (!s->tlb_entries || s->tlb_entries > VTTM_TLB_ENTRIES_MAX) {
+        error_setg(errp, "vttm: 'tlb-entries' is %" PRIu32 ": it must be from "
+                   "1 to %u", s->tlb_entries, VTTM_TLB_ENTRIES_MAX);
+        return false;
+    }
     if (!vttm_check_vram(s, errp) || !vttm_log_open(&s->witness, errp) ||
         !vttm_log_open(&s->trace, errp)) {
         return false;
@@ -422,8 +432,12 @@ static const Property vttm_properties[] = {
     DEFINE_PROP_LINK("vram", VttmState, hostmem, TYPE_MEMORY_BACKEND,
                      HostMemoryBackend *),
     DEFINE_PROP_SIZE("vram-visible", VttmState, vram_visible, 0),
+    DEFINE_PROP_UINT32("tlb-entries", VttmState, tlb_entries,
+                       VTTM_TLB_ENTRIES),
     DEFINE_PROP_STRING("witness-log", VttmState, witness.path),
+    DEFINE_PROP_SIZE("witness-log-max", VttmState, witness.max, VTTM_LOG_MAX),
     DEFINE_PROP_STRING("trace-log", VttmState, trace.path),
+    DEFINE_PROP_SIZE("trace-log-max", VttmState, trace.max, VTTM_LOG_MAX),
 };
 
 static void vttm_instance_init(Object *obj)
@@ -473,6 +487,8 @@ static void vttm_class_init(ObjectClass *klass, void *data)
     object_class_property_set_description(klass, "vram-visible",
         "Bytes of VRAM in BAR2 after a reset, a power of two (0: all)");
 
+    object_class_property_set_description(klass, "tlb-entries",
+        "Leaves that each engine's TLB holds (1 to 16777216)");
 
     object_class_property_add_str(klass, "stats", vttm_get_stats, NULL);
     object_class_property_set_description(klass, "stats",

@@ -23,6 +23,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(VttmState, VTTM)
 
 typedef struct VttmLogKind {
     const char *name;
+    const char *property;
     uint32_t magic;
     uint32_t version;
     uint32_t record_size;
@@ -30,13 +31,16 @@ typedef struct VttmLogKind {
 
 /*
  * A log. Written by the model's worker threads, which must not take the big
- * lock: @lock protects all but @kind, @path and @fd, which are set by realize.
+ * lock: @lock protects all but @kind, @path, @max and @fd, which are set by
+ * realize.
  */
 typedef struct VttmLog {
     const VttmLogKind *kind;
     char *path;
+    uint64_t max; /* bytes of the file; 0: no limit */
     int fd;
     QemuMutex lock;
+    uint64_t size; /* bytes that the file has */
     bool failed;
     uint64_t lost; /* records that did not reach the file */
 } VttmLog;
@@ -69,6 +73,7 @@ struct VttmState {
     HostMemoryBackend *hostmem;
     uint64_t vram_visible; /* after a reset; then the BAR's size has it */
     uint64_t vram_target; /* until realize; then the model has it */
+    uint32_t tlb_entries;
     char *fault_plan;     /* as it was set; NULL: none */
     VttmLog witness;
     VttmLog trace;

@@ -11,8 +11,9 @@
 namespace vttm::qtest {
 namespace {
 
-constexpr const char* kProperties[] = {"vram", "vram-visible", "vram-target", "vram-limit", "fault-plan", "faults",
-                                       "stats", "witness-log", "witness-lost", "trace-log", "trace-lost"};
+constexpr const char* kProperties[] = {"vram", "vram-visible", "vram-target", "vram-limit", "tlb-entries", "fault-plan",
+                                       "faults", "stats", "witness-log", "witness-log-max", "witness-lost", "trace-log",
+                                       "trace-log-max", "trace-lost"};
 
 class Introspection : public QtestFixture {
 protected:
@@ -97,6 +98,20 @@ TEST_F(Introspection, AFullDiskLosesNoRecordSilently) {
     EXPECT_EQ(Trace().size(), records + 2) << "whole records only";
     EXPECT_GE(vm->DeviceProperty("trace-lost").get<unsigned>(), 4u);
     EXPECT_NE(vm->process().Log().find("cannot write the trace log"), std::string::npos);
+}
+
+// A driver's author who wants to see what a small TLB does.
+TEST_F(Introspection, TheSizeOfTheTlb) {
+    for (const auto& [size, expect] : {std::pair{"", 0}, {",tlb-entries=4", 60}}) {
+        Start({.device_properties = size});
+        std::vector<uint64_t> entries;
+        for (uint64_t i = 0; i < 64; i++) entries.push_back((kMiB + 2 * i * 4096) | VTTM_PTE_WRITE | VTTM_PTE_VALID);
+        gpu->MapPages(entries);
+        ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {SetVm(1), Fill(VTTM_SPACE_VM, 0, 64 * 4096, 1)}), 0u);
+        const auto stats = nlohmann::json::parse(vm->DeviceProperty("stats").get<std::string>());
+        EXPECT_EQ(stats.at("mmu").at("evictions"), expect);
+        EXPECT_EQ(vm->DeviceProperty("tlb-entries"), expect ? 4 : 1 << 20);
+    }
 }
 
 TEST_F(Introspection, WithoutALogNothingIsTraced) {
