@@ -75,11 +75,14 @@ void Gpu::SetBusMaster(bool on) {
 }
 
 unsigned Gpu::Capability(unsigned id) {
+    constexpr int kMost = 48;  // a device that is gone reads as an endless list
     unsigned cap = vm_.Config32(kSlot, 0x34) & 0xfc;
-    while (cap && (vm_.Config32(kSlot, cap) & 0xff) != id) {
-        cap = (vm_.Config32(kSlot, cap) >> 8) & 0xfc;
+    for (int i = 0; cap && i < kMost; i++) {
+        const uint32_t header = vm_.Config32(kSlot, cap);
+        if ((header & 0xff) == id) return cap;
+        cap = (header >> 8) & 0xfc;
     }
-    return cap;
+    return 0;
 }
 
 void Gpu::EnableMsix() {

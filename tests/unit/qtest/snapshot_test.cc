@@ -1,52 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 // Snapshots of a GPU at work: the machine goes back in time, VRAM included.
+#include "tests/unit/qtest/snapshots.h"
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <thread>
+#include <optional>
 
 #include "tests/unit/qtest/gpu.h"
 
 namespace vttm::qtest {
 namespace {
 
-using nlohmann::json;
+constexpr uint32_t kFills = 30;
 
 class Snapshot : public QtestFixture {
 protected:
-    /// A qcow2 image for the snapshots.
-    void AddDisk() {
-        const std::string file = vm->dir().File("disk");
-        Job("blockdev-create",
-            {{"options", {{"driver", "file"}, {"filename", file}, {"size", 0}}}});
-        vm->Qmp("blockdev-add", {{"driver", "file"}, {"node-name", "file0"}, {"filename", file}});
-        Job("blockdev-create",
-            {{"options", {{"driver", "qcow2"}, {"file", "file0"}, {"size", kMiB}}}});
-        vm->Qmp("blockdev-add", {{"driver", "qcow2"}, {"node-name", "disk0"}, {"file", "file0"}});
+    void StartWithDisk() {
+        Start();
+        snapshots_.emplace(*vm);
     }
-    void Job(const std::string& command, const json& arguments) {
-        ASSERT_EQ(JobError(command, arguments), "") << command;
-    }
-    /// What is wrong with it; "": nothing.
-    std::string JobError(const std::string& command, json arguments) {
-        const std::string id = "job" + std::to_string(++jobs_);
-        arguments["job-id"] = id;
-        vm->Qmp(command, arguments);
-        const auto end = std::chrono::steady_clock::now() + kPatience;
-        for (;;) {
-            for (const json& job : vm->Qmp("query-jobs")) {
-                if (job["id"] != id || job["status"] != "concluded") continue;
-                const std::string error = job.value("error", "");
-                vm->Qmp("job-dismiss", {{"id", id}});
-                return error;
-            }
-            if (std::chrono::steady_clock::now() >= end) return "it does not end";
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-    }
-    /// Flips bits of the snapshot that AddDisk()'s image has, @before bytes ahead of the model's.
+    /// Flips bits of the snapshot, @before bytes ahead of the model's.
     void Tamper(unsigned before, uint8_t flip) {
-        std::fstream disk(vm->dir().File("disk"), std::ios::in | std::ios::out | std::ios::binary);
+        std::fstream disk(snapshots_->image(), std::ios::in | std::ios::out | std::ios::binary);
         const std::vector<char> bytes{std::istreambuf_iterator<char>(disk), {}};
         const std::string magic = "vttm-gpu";
         const auto at = std::search(bytes.begin(), bytes.end(), magic.begin(), magic.end());
@@ -56,19 +32,24 @@ protected:
         disk.put(static_cast<char>(*(at - before) ^ flip));
         ASSERT_TRUE(disk.flush().good());
     }
-    json Tag() const { return {{"tag", "s"}, {"vmstate", "disk0"}, {"devices", {"disk0"}}}; }
+    uint64_t Done() { return gpu->Reg64(VTTM_ENGINE_BASE(VTTM_ENGINE_COPY) + VTTM_ENG_BYTES_LO); }
 
-    int jobs_ = 0;
+    std::optional<Snapshots> snapshots_;
 };
 
 TEST_F(Snapshot, BackAndAgain) {
-    Start();
-    AddDisk();
+    StartWithDisk();
     std::vector<Packet> packets;
-    for (uint32_t i = 1; i <= 30; i++) packets.push_back(Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, i));
+    for (uint32_t i = 1; i <= kFills; i++) packets.push_back(Fill(VTTM_SPACE_VRAM, 0, 8 * kMiB, i));
+    // Stopped so soon that the engine is in the middle of it: the snapshot has a packet that has begun.
     const uint64_t seq = gpu->Submit(VTTM_ENGINE_COPY, packets);
-    Job("snapshot-save", Tag());
-    if (vm->Qmp("query-status")["status"] != "running") vm->Qmp("cont");
+    while (!Done()) ASSERT_EQ(gpu->Reg(VTTM_REG_FAULT_COUNT), 0u);
+    vm->Qmp("stop");
+    const uint64_t done = Done();
+    ASSERT_GT(done, 0u);
+    ASSERT_LT(done, kFills * 8 * kMiB) << "the work was over too soon";
+    ASSERT_EQ(snapshots_->Save(), "");
+    vm->Qmp("cont");
     ASSERT_TRUE(gpu->WaitFence(VTTM_ENGINE_COPY, seq));
 
     // Twice: other work in between is as if it had never been.
@@ -79,13 +60,15 @@ TEST_F(Snapshot, BackAndAgain) {
                      std::vector<Packet>(
                          20, StampWrite(VTTM_SPACE_SYSTEM, 8 * kMiB, 4096,
                                         {.key = 1, .page = 0, .buffer = 1, .generation = 1})));
-        Job("snapshot-load", Tag());
+        vm->Qmp("stop");
+        ASSERT_EQ(snapshots_->Load(), "");
+        EXPECT_EQ(Done(), done) << "not where it was";
         vm->Qmp("cont");
         ASSERT_TRUE(gpu->WaitFence(VTTM_ENGINE_COPY, seq));
         const std::vector<uint8_t> vram = VramFile(0, 8 * kMiB);
         for (size_t at = 0; at < vram.size(); at += 4)
-            ASSERT_EQ(vram[at] | vram[at + 1] << 8, 30) << at;
-        EXPECT_EQ(gpu->Reg64(VTTM_ENGINE_BASE(0) + VTTM_ENG_BYTES_LO), 30u * 8 * kMiB);
+            ASSERT_EQ(vram[at] | vram[at + 1] << 8, kFills) << at;
+        EXPECT_EQ(Done(), kFills * 8 * kMiB);
         EXPECT_EQ(gpu->Reg64(VTTM_ENGINE_BASE(1) + VTTM_ENG_BYTES_LO), 0u)
             << "the stamps never were";
         EXPECT_EQ(gpu->Reg(VTTM_REG_FAULT_COUNT), 0u);
@@ -96,12 +79,11 @@ TEST_F(Snapshot, BackAndAgain) {
 
 // Unlike a migration's, its load does not end QEMU, and whoever continues then must not end it either.
 TEST_F(Snapshot, RefusedAndContinued) {
-    Start();
-    AddDisk();
-    Job("snapshot-save", Tag());
+    StartWithDisk();
+    ASSERT_EQ(snapshots_->Save(), "");
     Tamper(5, 0x80);  // an interrupt under way, of a vector that is not there
     for (int i = 0; i < 2; i++) {
-        EXPECT_NE(JobError("snapshot-load", Tag()), "");
+        EXPECT_NE(snapshots_->Load(), "");
         EXPECT_NE(vm->process().Log().find("has interrupts 0x80 under way: it has 4"),
                   std::string::npos)
             << vm->process().Log();
@@ -110,7 +92,7 @@ TEST_F(Snapshot, RefusedAndContinued) {
         EXPECT_EQ(vm->Qmp("query-status")["status"], "running");
     }
     Tamper(5, 0x80);
-    Job("snapshot-load", Tag());
+    ASSERT_EQ(snapshots_->Load(), "");
     vm->Qmp("cont");
     EXPECT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, 64, 7)}), 0u);
     EXPECT_EQ(vm->Quit(), 0);
