@@ -244,6 +244,8 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "stale %u\n", stale);
 	vttm_show_counter(m, "jobs", &stats->jobs);
 	vttm_show_counter(m, "job_errors", &stats->job_errors);
+	vttm_show_counter(m, "fences_lost", &stats->fences_lost);
+	vttm_show_counter(m, "moves_again", &stats->moves_again);
 	vttm_show_counter(m, "resets", &stats->resets);
 	vttm_show_counter(m, "function_resets", &stats->function_resets);
 	vttm_show_counter(m, "device_resets", &stats->device_resets);

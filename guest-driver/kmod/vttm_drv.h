@@ -57,6 +57,8 @@ struct vttm_stats {
 	atomic64_t moves_system; /* between GTT and SYSTEM, both ways */
 	atomic64_t jobs;
 	atomic64_t job_errors;
+	atomic64_t fences_lost; /* of jobs that the device has run */
+	atomic64_t moves_again; /* attempts of the driver's own jobs beyond the first */
 	atomic64_t resets;
 	atomic64_t function_resets;
 	atomic64_t device_resets; /* that the device has made by itself */

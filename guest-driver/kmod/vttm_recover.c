@@ -56,7 +56,7 @@ static void vttm_recover_reset(struct vttm_device *vdev)
 		return;
 	}
 	for (i = 0; i < VTTM_NUM_ENGINES; i++)
-		vttm_ring_resume(&vdev->engines[i]);
+		vttm_ring_resume(&vdev->engines[i], VTTM_RING_NOWHERE);
 	/* What the host asked for meanwhile. */
 	vttm_balloon_notify(vdev);
 }

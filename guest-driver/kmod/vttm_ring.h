@@ -35,14 +35,16 @@ struct vttm_engine {
 
 	__le32 *ring;
 	dma_addr_t ring_dma;
-	u32 tail; /* dwords; owned by run_job, or by recovery while run_job is stopped */
 	struct vttm_fence_value *values;
 	dma_addr_t values_dma;
 
-	spinlock_t lock; /* pending */
+	spinlock_t lock; /* what follows */
 	struct list_head pending; /* struct vttm_fence, in ring order */
-	u64 fence_context;
+	u32 tail;                 /* dwords */
+	bool starting;            /* nothing is put into the ring */
 	u64 seq;
+
+	u64 fence_context;
 
 	u64 progress; /* at the last time-out: bytes and packets done */
 	struct drm_gpu_scheduler sched;
@@ -53,9 +55,14 @@ struct vttm_fence {
 	struct dma_fence base;
 	struct list_head link; /* engine->pending */
 	struct vttm_job *job;  /* valid while pending */
+	u64 number;            /* that the device writes for it; at first that of @base */
+	u32 start, dwords;     /* where it is in the ring, and how much */
 	u32 status;            /* enum vttm_fault_reason */
-	bool begun;            /* the device may have run a part of it */
+	bool begun;            /* it is in the ring: the device may have run a part of it */
 };
+
+/* For the place of a device that does not know it any more. */
+#define VTTM_RING_NOWHERE U32_MAX
 
 struct vttm_job {
 	struct drm_sched_job base;
@@ -66,7 +73,7 @@ struct vttm_job {
 	/* The driver's own: what it moves or clears. Its fence keeps that from being freed. */
 	struct vttm_bo *bo;
 	struct vttm_fence *fence;
-	unsigned int tries;
+	unsigned int tries; /* that came to nothing */
 	u32 num_dwords;
 	u32 max_dwords;
 	__le32 packets[];
@@ -88,8 +95,10 @@ int vttm_ring_start(struct vttm_engine *engine);
 struct vttm_fence *vttm_fence_create(void);
 void vttm_ring_emit_new(struct vttm_engine *engine, struct vttm_job *job);
 void vttm_ring_process(struct vttm_engine *engine);
+struct dma_fence *vttm_ring_own_fence(struct vttm_engine *engine);
+bool vttm_ring_skip_lost(struct vttm_engine *engine);
 int vttm_ring_recover(struct vttm_engine *engine);
-void vttm_ring_resume(struct vttm_engine *engine);
+void vttm_ring_resume(struct vttm_engine *engine, u32 head);
 void vttm_ring_cancel_all(struct vttm_engine *engine, int error);
 bool vttm_ring_progressed(struct vttm_engine *engine);
 

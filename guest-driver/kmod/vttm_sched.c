@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Jobs: from the scheduler to the rings, and what happens when they hang. */
 #include <linux/iopoll.h>
+#include <linux/moduleparam.h>
 #include <linux/pci.h>
 
 #include <drm/drm_drv.h>
@@ -16,7 +17,11 @@
  * Progress is looked at this often: an engine that makes none between two looks, or is halted, is
  * hung. A long job that advances is not.
  */
-#define VTTM_JOB_TIMEOUT_MS 5000
+static unsigned int vttm_job_timeout_ms = 5000;
+module_param_named(job_timeout_ms, vttm_job_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(job_timeout_ms,
+		 "Time between two looks at a job that does not end, from the next bind on (default: 5000)");
+
 #define VTTM_STOP_TIMEOUT_US 10000000
 
 /*
@@ -139,6 +144,15 @@ static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
 	return ret;
 }
 
+/* What @sched_job has to wait for beyond its dependencies. */
+static struct dma_fence *vttm_sched_prepare_job(struct drm_sched_job *sched_job,
+						struct drm_sched_entity *entity)
+{
+	struct vttm_job *job = to_vttm_job(sched_job);
+
+	return job->vm ? NULL : vttm_ring_own_fence(job->engine);
+}
+
 static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sched_job)
 {
 	struct vttm_job *job = to_vttm_job(sched_job);
@@ -153,11 +167,11 @@ static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sch
 		return DRM_GPU_SCHED_STAT_NO_HANG;
 	}
 
-	/* In case only the interrupt got lost. */
-	vttm_ring_process(engine);
-	/* If it is not this engine alone, vttm_recover() deals with it. */
-	if (!dma_fence_is_signaled(&job->fence->base) && vttm_recover(vdev) &&
-	    !vttm_ring_progressed(engine)) {
+	/*
+	 * Only interrupts or fences may have got lost. If it is not this engine alone,
+	 * vttm_recover() deals with it.
+	 */
+	if (!vttm_ring_skip_lost(engine) && vttm_recover(vdev) && !vttm_ring_progressed(engine)) {
 		drm_err(&vdev->drm, "engine %s hangs at job %llu: reset\n", engine->name,
 			(u64)job->fence->base.seqno);
 		if (vttm_ring_recover(engine)) {
@@ -184,6 +198,7 @@ static void vttm_sched_cancel_job(struct drm_sched_job *sched_job)
 }
 
 static const struct drm_sched_backend_ops vttm_sched_ops = {
+	.prepare_job = vttm_sched_prepare_job,
 	.run_job = vttm_sched_run_job,
 	.timedout_job = vttm_sched_timedout_job,
 	.free_job = vttm_sched_free_job,
@@ -285,7 +300,7 @@ static int vttm_sched_init_engine(struct vttm_device *vdev, struct vttm_engine *
 		.ops = &vttm_sched_ops,
 		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
 		.credit_limit = VTTM_RING_CREDITS,
-		.timeout = msecs_to_jiffies(VTTM_JOB_TIMEOUT_MS),
+		.timeout = msecs_to_jiffies(max(READ_ONCE(vttm_job_timeout_ms), 100u)),
 		.timeout_wq = vdev->reset_wq,
 		.name = engine->name,
 		.dev = vdev->drm.dev,

@@ -6,6 +6,7 @@
 #include "host-backend/cli/stages/device_dying.h"
 #include "host-backend/cli/stages/fault_orders.h"
 #include "host-backend/cli/stages/lost_moves.h"
+#include "host-backend/cli/stages/ring_faults.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "protocol/vttm_stamp.h"
@@ -165,6 +166,7 @@ void run_device_faults(const StageContext& context, report::TestResults& into) {
     DeviceFaults(context, session, cycle, into).run();
     run_lost_moves(context, session, config, cycle, into);
     run_dying_device(context, session, config, cycle, into);
+    run_ring_faults(context, session, into);
     check_guest(context, machine, Orders::kFaults);
     machine.stop(std::chrono::seconds(5));
 }

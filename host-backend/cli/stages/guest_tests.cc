@@ -170,7 +170,7 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: GoogleTest in the guest");
     into.append(run_program(
         context, machine,
-        "-SleepTest.*:HostUnplugTest.*:HostBalloonTest.*:HostMigrationTest.*:IommuTest.*:Bounce*Test.*"));
+        "-SleepTest.*:HostUnplugTest.*:HostBalloonTest.*:HostMigrationTest.*:HostRingFaultTest.*:IommuTest.*:Bounce*Test.*"));
     check_guest(context, machine);
     machine.stop(milliseconds(5000));
     run_iommu_tests(context, into);
