@@ -54,7 +54,9 @@ const Case kCases[] = {
      "MoveAmongJobs",
      {{"fences_lost", 1}, {"moves_again", 1}}},
     {"failed_move",
-     R"({"kind": "dma-error", "engine": "copy"})",
+     // Not before all that may come behind it is there.
+     R"({"kind": "dma-error", "engine": "copy"},
+        {"kind": "latency", "engine": "copy", "us": 600000, "count": 1})",
      "MoveAmongJobs",
      {{"faults", 1}, {"moves_again", 1}}},
     {"hang_in_a_move",
