@@ -202,7 +202,8 @@ static bool vttm_tlb_ended(struct vttm_device *vdev, bool *runs)
 	u32 done = vttm_read(vdev, VTTM_REG_TLB_INV_DONE);
 
 	*runs = true;
-	if ((s32)(done - vdev->tlb_issued) >= 0 && done != U32_MAX)
+	/* All ones is a number like any other, and what is read of a device that is gone. */
+	if ((s32)(done - vdev->tlb_issued) >= 0 && (done != U32_MAX || vttm_hw_runs(vdev)))
 		return true;
 	*runs = vttm_hw_runs(vdev);
 	return !*runs;
