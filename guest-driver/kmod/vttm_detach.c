@@ -31,14 +31,18 @@ static void vttm_bo_detach(struct vttm_device *vdev, struct vttm_bo *bo)
 	struct ttm_operation_ctx ctx = {};
 	struct ttm_tt *tt = bo->tbo.ttm;
 
-	/* Jobs that have not ended fail when it is their turn. */
+	/*
+	 * Jobs that have not ended fail when it is their turn: when fences of others have signalled
+	 * that they wait for, which is at some time, as with any fence.
+	 */
 	dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
 			      MAX_SCHEDULE_TIMEOUT);
 	if (vdev->coherent_pages && tt && ttm_tt_is_populated(tt)) {
+	/* First, whatever becomes of the pages: behind it nobody looks at page tables. */
+	vttm_vm_zap_idle_bo(bo);
 		drm_WARN_ON(&vdev->drm, vttm_bo_discard(bo, &ctx));
 		return;
 	}
-	vttm_vm_zap_bo(bo, &ctx);
 	if (tt)
 		vttm_tt_unmap(vdev, tt);
 }

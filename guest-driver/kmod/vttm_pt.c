@@ -341,7 +341,7 @@ void vttm_pt_fill(struct vttm_vm *vm, u64 va, u32 pages, u64 entry)
 		unsigned int i = VTTM_PT_INDEX(va, 1);
 
 		n = vttm_pt_part(va, pages);
-		if (WARN_ON_ONCE(!table))
+		if (WARN_ON_ONCE(!table || !pt->entries || !table->entries))
 			return;
 		spin_lock(&vm->pt_lock);
 		if (large && n == VTTM_PT_ENTRIES && IS_ALIGNED(entry & VTTM_PTE_ADDR, SZ_2M)) {
@@ -368,7 +368,7 @@ void vttm_pt_clear(struct vttm_vm *vm, u64 va, u32 pages)
 		unsigned int i = VTTM_PT_INDEX(va, 1);
 
 		n = vttm_pt_part(va, pages);
-		if (WARN_ON_ONCE(!table))
+		if (WARN_ON_ONCE(!table || !pt->entries || !table->entries))
 			return;
 		spin_lock(&vm->pt_lock);
 		if (vttm_pt_read(pt, i) & VTTM_PTE_LARGE) {

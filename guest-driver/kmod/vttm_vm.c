@@ -238,6 +238,22 @@ void vttm_vm_fill_bo(struct vttm_vm *vm, struct vttm_bo *bo)
 	}
 }
 
+/* What vttm_vm_zap_bo() does, for a buffer whose jobs have ended. */
+void vttm_vm_zap_idle_bo(struct vttm_bo *bo)
+{
+	struct vttm_mapping *mapping;
+
+	dma_resv_assert_held(bo->tbo.base.resv);
+
+	list_for_each_entry(mapping, &bo->mappings, bo_link) {
+		if (!mapping->valid)
+			continue;
+		vttm_pt_clear(mapping->vm, mapping->va, mapping->pages);
+		mapping->valid = false;
+		vttm_vm_invalidate(mapping->vm, mapping->va, mapping->pages);
+	}
+}
+
 /*
  * Ends the device's view of @bo in all VMs, before its pages go elsewhere. Waits for its jobs as
  * @ctx says. Under its reservation; may be called in reclaim.
@@ -245,7 +261,6 @@ void vttm_vm_fill_bo(struct vttm_vm *vm, struct vttm_bo *bo)
 int vttm_vm_zap_bo(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 {
 	struct vttm_mapping *mapping;
-	bool idle = false;
 	int ret;
 
 	dma_resv_assert_held(bo->tbo.base.resv);
@@ -253,15 +268,10 @@ int vttm_vm_zap_bo(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 	list_for_each_entry(mapping, &bo->mappings, bo_link) {
 		if (!mapping->valid)
 			continue;
-		if (!idle) {
-			ret = ttm_bo_wait_ctx(&bo->tbo, ctx);
-			if (ret)
-				return ret;
-			idle = true;
-		}
-		vttm_pt_clear(mapping->vm, mapping->va, mapping->pages);
-		mapping->valid = false;
-		vttm_vm_invalidate(mapping->vm, mapping->va, mapping->pages);
+		ret = ttm_bo_wait_ctx(&bo->tbo, ctx);
+		if (!ret)
+			vttm_vm_zap_idle_bo(bo);
+		return ret;
 	}
 	return 0;
 }

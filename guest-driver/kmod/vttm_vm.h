@@ -54,6 +54,7 @@ void vttm_vm_close(struct vttm_vm *vm);
 void vttm_vm_forget_bo(struct vttm_vm *vm, struct vttm_bo *bo);
 void vttm_vm_fill_bo(struct vttm_vm *vm, struct vttm_bo *bo);
 int vttm_vm_zap_bo(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
+void vttm_vm_zap_idle_bo(struct vttm_bo *bo);
 int vttm_vm_bind_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* vttm_pt.c */
