@@ -330,18 +330,18 @@ static void vttm_stop(struct pci_dev *pdev)
 	vttm_recover_stop(vdev);
 	if (!drm_dev_is_unplugged(&vdev->drm))
 		drm_dev_unplug(&vdev->drm);
-	vttm_recover_disable(vdev);
-	vttm_sched_quiesce(vdev);
 	/* Rings and fault ring are freed next, and registers are unmapped. */
-	mutex_lock(&vdev->hw_lock);
-	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
-		vttm_hw_reset(vdev);
-	vdev->parked = true;
-	mutex_unlock(&vdev->hw_lock);
+	vttm_power_stop(vdev);
 	/* Who has it open keeps buffers and address spaces, but this bus is not theirs any more. */
 	vttm_bo_detach_all(vdev);
 	vttm_vm_detach_all(vdev);
 	pci_clear_master(pdev);
+}
+
+/* All others go on, down to user space that has the device open, and there is no time for them. */
+static void vttm_shutdown(struct pci_dev *pdev)
+{
+	vttm_power_shutdown(pci_get_drvdata(pdev));
 }
 
 static const struct pci_device_id vttm_ids[] = {
@@ -355,7 +355,7 @@ static struct pci_driver vttm_pci_driver = {
 	.id_table = vttm_ids,
 	.probe = vttm_probe,
 	.remove = vttm_stop,
-	.shutdown = vttm_stop,
+	.shutdown = vttm_shutdown,
 	.err_handler = &vttm_err_handlers,
 	.driver.pm = pm_sleep_ptr(&vttm_pm_ops),
 };

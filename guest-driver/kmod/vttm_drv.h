@@ -91,6 +91,7 @@ struct vttm_device {
 	 * What is mapped for DMA would bounce. So what CPU and device use at the same time is in
 	 * memory of dma_alloc_coherent(). Rings are there in any case.
 	 */
+	bool stopped; /* the driver leaves it: it is at rest, and gets no more jobs */
 	bool coherent_pages;  /* of buffers */
 	bool coherent_tables; /* page tables */
 
@@ -223,6 +224,8 @@ void vttm_recover_flush(struct vttm_device *vdev);
 void vttm_recover_disable(struct vttm_device *vdev);
 void vttm_recover_enable(struct vttm_device *vdev);
 void vttm_recover_stop(struct vttm_device *vdev);
+void vttm_power_stop(struct vttm_device *vdev);
+void vttm_power_shutdown(struct vttm_device *vdev);
 
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);
@@ -230,7 +233,6 @@ void vttm_sched_drain(struct vttm_device *vdev);
 void vttm_sched_park(struct vttm_device *vdev);
 void vttm_sched_unpark(struct vttm_device *vdev);
 bool vttm_sched_wait(struct vttm_device *vdev);
-void vttm_sched_quiesce(struct vttm_device *vdev);
 int vttm_queue_init(struct vttm_device *vdev, struct vttm_queue *queue, unsigned int engine);
 void vttm_queue_fini(struct vttm_queue *queue);
 

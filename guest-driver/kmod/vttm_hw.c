@@ -119,11 +119,12 @@ enum vttm_hw_state vttm_hw_state(struct vttm_device *vdev)
  */
 void vttm_hw_kill(struct vttm_device *vdev, const char *why)
 {
+	/* Before anybody takes it for dead, and ends its jobs. */
+	pci_clear_master(to_pci_dev(vdev->drm.dev));
 	if (xchg(&vdev->dead, true))
 		return;
 	drm_err(&vdev->drm, "%s: giving up on the device\n", why);
 	WRITE_ONCE(vdev->gone, vttm_hw_state(vdev) == VTTM_HW_GONE);
-	pci_clear_master(to_pci_dev(vdev->drm.dev));
 	vttm_recover_queue(vdev);
 	queue_work(system_long_wq, &vdev->dead_work);
 }

@@ -23,7 +23,7 @@ static void vttm_park_device(struct vttm_device *vdev)
 {
 	mutex_lock(&vdev->hw_lock);
 	vttm_hw_park(vdev);
-	if (!READ_ONCE(vdev->dead) && vttm_hw_reset(vdev))
+	if (vttm_hw_state(vdev) != VTTM_HW_GONE && vttm_hw_reset(vdev))
 		vttm_hw_kill(vdev, "reset failed");
 	mutex_unlock(&vdev->hw_lock);
 }
@@ -99,6 +99,43 @@ static int vttm_unpark(struct vttm_device *vdev)
 	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_power_restart(vdev);
 
 	if (ret)
+/*
+ * For the driver that leaves, behind drm_dev_unplug(): the device comes to rest, and then all jobs
+ * end. Not the other way round: with its job a buffer may be freed, and the driver's own jobs reach
+ * memory by its bus address, without page tables that could be taken from them.
+ */
+void vttm_power_stop(struct vttm_device *vdev)
+{
+	unsigned int i;
+
+	vttm_sched_park(vdev);
+	if (vttm_hw_state(vdev) == VTTM_HW_RUNS)
+		vttm_sched_wait(vdev);
+	vttm_park_device(vdev);
+	WRITE_ONCE(vdev->stopped, true);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++)
+		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
+	/* Those that wait end when it is their turn. */
+	vttm_sched_unpark(vdev);
+	vttm_recover_disable(vdev);
+}
+
+/*
+ * Before the machine goes down, or another kernel comes: no access to memory and no interrupt from
+ * here on, whatever is under way. Nothing is waited for but the device, and that not for long; jobs
+ * end as those of a dead one.
+ */
+void vttm_power_shutdown(struct vttm_device *vdev)
+{
+	pci_clear_master(to_pci_dev(vdev->drm.dev));
+	WRITE_ONCE(vdev->dead, true);
+	mutex_lock(&vdev->hw_lock);
+	if (vttm_hw_state(vdev) != VTTM_HW_GONE)
+		vttm_hw_reset(vdev);
+	vdev->parked = true;
+	mutex_unlock(&vdev->hw_lock);
+}
+
 		vttm_hw_kill(vdev, "the device does not start again");
 	/* Also then: the jobs that wait have to fail. */
 	vttm_sched_unpark(vdev);

@@ -63,7 +63,7 @@ static void vttm_recover_reset(struct vttm_device *vdev)
 
 /*
  * Looks whether the device is still the one that was set up, and acts. Returns whether it was. Runs
- * in reset_wq, and so beside no time-out handler; between drm_dev_enter() and drm_dev_exit().
+ * in reset_wq, and so beside no time-out handler; before vttm_sched_park() has returned.
  */
 bool vttm_recover(struct vttm_device *vdev)
 {

@@ -104,6 +104,15 @@ void vttm_job_failed(struct vttm_job *job, u32 status, int error)
 			    status, error);
 }
 
+/*
+ * Whether jobs only end any more. Not as soon as the device is unplugged: while it may be at one,
+ * the end of that job, or of one behind it, would give memory back that it still writes to.
+ */
+static bool vttm_sched_has_ended(struct vttm_device *vdev)
+{
+	return READ_ONCE(vdev->dead) || READ_ONCE(vdev->stopped);
+}
+
 /* Whether @job may begin. All that it waits for has ended, moves of its buffers among it. */
 static int vttm_job_check(struct vttm_job *job)
 {
@@ -113,7 +122,7 @@ static int vttm_job_check(struct vttm_job *job)
 	if (job->base.s_fence->finished.error)
 		return job->base.s_fence->finished.error;
 	/* With the device goes what was in VRAM: that is no failed move. */
-	if (READ_ONCE(job->engine->vdev->dead))
+	if (vttm_sched_has_ended(job->engine->vdev))
 		return -ENODEV;
 	for (i = 0; i < job->num_objs; i++)
 		if (READ_ONCE(gem_to_vttm_bo(job->objs[i])->lost))
@@ -126,22 +135,28 @@ static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
 	struct vttm_job *job = to_vttm_job(sched_job);
 	struct vttm_engine *engine = job->engine;
 	struct vttm_device *vdev = engine->vdev;
-	struct dma_fence *ret;
-	int idx, error;
+	int error;
 
 	atomic64_inc(&vdev->stats.jobs);
 
 	error = vttm_job_check(job);
-	if (!error && !drm_dev_enter(&vdev->drm, &idx))
-		error = -ENODEV;
 	if (error) {
 		vttm_job_failed(job, VTTM_FAULT_NONE, error);
 		return ERR_PTR(error);
 	}
 	vttm_ring_emit_new(engine, job);
-	ret = dma_fence_get(&job->fence->base);
-	drm_dev_exit(idx);
-	return ret;
+	return dma_fence_get(&job->fence->base);
+}
+
+/*
+ * The driver leaves, and somebody may keep it from that until a job has ended: a job that takes long
+ * has had its time. Its engine first comes to rest.
+ */
+static void vttm_sched_give_up(struct vttm_engine *engine)
+{
+	if (vttm_ring_start(engine))
+		vttm_hw_kill(engine->vdev, "engine reset failed");
+	vttm_ring_cancel_all(engine, -ENODEV);
 }
 
 /* What @sched_job has to wait for beyond its dependencies. */
@@ -158,10 +173,9 @@ static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sch
 	struct vttm_job *job = to_vttm_job(sched_job);
 	struct vttm_engine *engine = job->engine;
 	struct vttm_device *vdev = engine->vdev;
-	int idx;
 
 	drm_sched_wqueue_stop(&engine->sched);
-	if (READ_ONCE(vdev->dead) || !drm_dev_enter(&vdev->drm, &idx)) {
+	if (vttm_sched_has_ended(vdev)) {
 		vttm_ring_cancel_all(engine, -ENODEV);
 		drm_sched_wqueue_start(&engine->sched);
 		return DRM_GPU_SCHED_STAT_NO_HANG;
@@ -171,7 +185,11 @@ static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sch
 	 * Only interrupts or fences may have got lost. If it is not this engine alone,
 	 * vttm_recover() deals with it.
 	 */
-	if (!vttm_ring_skip_lost(engine) && vttm_recover(vdev) && !vttm_ring_progressed(engine)) {
+	if (vttm_ring_skip_lost(engine) || !vttm_recover(vdev)) {
+		/* Nothing is left to be done. */
+	} else if (drm_dev_is_unplugged(&vdev->drm)) {
+		vttm_sched_give_up(engine);
+	} else if (!vttm_ring_progressed(engine)) {
 		drm_err(&vdev->drm, "engine %s hangs at job %llu: reset\n", engine->name,
 			(u64)job->fence->base.seqno);
 		if (vttm_ring_recover(engine)) {
@@ -179,7 +197,6 @@ static enum drm_gpu_sched_stat vttm_sched_timedout_job(struct drm_sched_job *sch
 			vttm_ring_cancel_all(engine, -ENODEV);
 		}
 	}
-	drm_dev_exit(idx);
 	drm_sched_wqueue_start(&engine->sched);
 
 	/* The jobs stay with the scheduler: they are done, cancelled, or in the ring again. */
@@ -266,20 +283,6 @@ bool vttm_sched_wait(struct vttm_device *vdev)
 		}
 	}
 	return all;
-}
-
-/*
- * After drm_dev_unplug(), so that nothing is emitted any more: lets the engines finish what they
- * have, or takes it from them.
- */
-void vttm_sched_quiesce(struct vttm_device *vdev)
-{
-	unsigned int i;
-
-	if (vttm_hw_state(vdev) == VTTM_HW_RUNS)
-		vttm_sched_wait(vdev);
-	for (i = 0; i < VTTM_NUM_ENGINES; i++)
-		vttm_ring_cancel_all(&vdev->engines[i], -ENODEV);
 }
 
 static void vttm_sched_fini(struct drm_device *drm, void *arg)
