@@ -65,8 +65,10 @@ static void vttm_balloon_pop(struct vttm_device *vdev)
 /* Takes the unit of VRAM that ends at @end, and waits until nobody uses it. */
 static int vttm_balloon_push(struct vttm_device *vdev, u64 end)
 {
+	/* The reserved part stays where it is. */
+	u64 begin = max_t(u64, end - VTTM_VRAM_LIMIT_UNIT, VTTM_VRAM_RESERVED);
 	const struct ttm_place place = {
-		.fpfn = (end - VTTM_VRAM_LIMIT_UNIT) >> PAGE_SHIFT,
+		.fpfn = begin >> PAGE_SHIFT,
 		.lpfn = end >> PAGE_SHIFT,
 		.mem_type = TTM_PL_VRAM,
 	};
@@ -78,7 +80,7 @@ static int vttm_balloon_push(struct vttm_device *vdev, u64 end)
 	bo = kzalloc_obj(*bo);
 	if (!bo)
 		return -ENOMEM;
-	drm_gem_private_object_init(&vdev->drm, &bo->tbo.base, VTTM_VRAM_LIMIT_UNIT);
+	drm_gem_private_object_init(&vdev->drm, &bo->tbo.base, end - begin);
 	bo->tbo.base.funcs = &vttm_balloon_gem_funcs;
 
 	/* Frees bo on failure. */
@@ -114,8 +116,12 @@ static int vttm_balloon_grow(struct vttm_device *vdev, u64 target)
 	/* The host may want it back by now, and the device refuses: what it says then, counts. */
 	vttm_write64(vdev, VTTM_REG_VRAM_LIMIT_LO, target);
 	limit = vttm_read64(vdev, VTTM_REG_VRAM_LIMIT_LO);
-	if (vttm_balloon_is_sane(vdev, limit))
+	if (vttm_balloon_is_sane(vdev, limit)) {
+		/* Its page was the host's until now. */
+		if (!balloon->told && limit)
+			vttm_canary_plant(vdev);
 		balloon->told = limit;
+	}
 	vttm_hw_exit(vdev, idx);
 	if (!vttm_balloon_is_sane(vdev, limit) || limit <= balloon->limit)
 		return -EAGAIN;

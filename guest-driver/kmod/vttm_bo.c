@@ -114,7 +114,7 @@ int vttm_bo_validate(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
 	u32 domains = bo->domains;
 
 	/* Where it can never fit there is nothing to evict for it. */
-	if (bo->tbo.base.size > READ_ONCE(vdev->balloon.limit))
+	if (bo->tbo.base.size > vttm_vram_room(READ_ONCE(vdev->balloon.limit)))
 		domains &= ~VTTM_DOMAIN_VRAM;
 	if (bo->tbo.base.size > vdev->gtt_size)
 		domains &= ~VTTM_DOMAIN_GTT;
@@ -143,6 +143,25 @@ int vttm_bo_make_mappable(struct vttm_bo *bo)
 	if (res->mem_type == TTM_PL_VRAM && !vttm_vram_visible(res))
 		return ttm_bo_validate(&bo->tbo, &vttm_placement_gtt, &ctx);
 	return 0;
+}
+
+/* Moves @bo out of VRAM, if it is there; the content follows. Under its reservation. */
+int vttm_bo_leave_vram(struct vttm_bo *bo, struct ttm_operation_ctx *ctx)
+{
+	struct ttm_resource *res = bo->tbo.resource;
+	struct ttm_placement placement = vttm_placement_evict;
+	int ret;
+
+	if (!res || res->mem_type != TTM_PL_VRAM)
+		return 0;
+	if (bo->madv != VTTM_MADV_DONTNEED)
+		return ttm_bo_validate(&bo->tbo, &placement, ctx);
+	/* Jobs that use it have ended; nobody needs more of it. */
+	ret = ttm_bo_wait_ctx(&bo->tbo, ctx);
+	if (ret)
+		return ret;
+	ttm_bo_unmap_virtual(&bo->tbo);
+	return vttm_bo_discard(bo, ctx);
 }
 
 /* VTTM_PLACE_* of @bo. Under its reservation. */

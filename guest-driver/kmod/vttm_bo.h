@@ -75,6 +75,7 @@ struct vttm_bo *vttm_bo_create(struct vttm_device *vdev, u64 size, u32 domains, 
 			       u32 tag);
 int vttm_bo_validate(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 int vttm_bo_make_mappable(struct vttm_bo *bo);
+int vttm_bo_leave_vram(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 u32 vttm_bo_place(struct vttm_bo *bo);
 int vttm_bo_discard(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
 int vttm_bo_drop_lost(struct vttm_bo *bo, struct ttm_operation_ctx *ctx);
@@ -97,6 +98,9 @@ struct dma_fence *vttm_migrate_copy(struct vttm_bo *bo, struct ttm_resource *dst
 struct dma_fence *vttm_migrate_clear(struct vttm_bo *bo, struct ttm_resource *dst);
 void vttm_span_first(struct vttm_span *span, struct vttm_bo *bo, struct ttm_resource *res);
 void vttm_span_advance(struct vttm_span *span, u64 bytes);
+
+/* vttm_detach.c */
+struct vttm_bo *vttm_bo_next(struct vttm_device *vdev, unsigned long *id);
 
 /* vttm_balloon.c */
 bool vttm_bo_is_balloon(const struct ttm_buffer_object *tbo);

@@ -249,6 +249,7 @@ static int vttm_stats_show(struct seq_file *m, void *unused)
 	vttm_show_counter(m, "resets", &stats->resets);
 	vttm_show_counter(m, "function_resets", &stats->function_resets);
 	vttm_show_counter(m, "device_resets", &stats->device_resets);
+	vttm_show_counter(m, "vram_losses", &stats->vram_losses);
 	vttm_show_counter(m, "sleeps", &stats->sleeps);
 	return 0;
 }

@@ -10,7 +10,8 @@
 #include "vttm_drv.h"
 #include "vttm_vm.h"
 
-static struct vttm_bo *vttm_bo_next(struct vttm_device *vdev, unsigned long *id)
+/* The buffer behind @id, 0 for the first, with a reference; NULL if there is none. */
+struct vttm_bo *vttm_bo_next(struct vttm_device *vdev, unsigned long *id)
 {
 	struct vttm_bo *bo;
 
@@ -37,9 +38,9 @@ static void vttm_bo_detach(struct vttm_device *vdev, struct vttm_bo *bo)
 	 */
 	dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
 			      MAX_SCHEDULE_TIMEOUT);
-	if (vdev->coherent_pages && tt && ttm_tt_is_populated(tt)) {
 	/* First, whatever becomes of the pages: behind it nobody looks at page tables. */
 	vttm_vm_zap_idle_bo(bo);
+	if (vdev->coherent_pages && tt && ttm_tt_is_populated(tt)) {
 		drm_WARN_ON(&vdev->drm, vttm_bo_discard(bo, &ctx));
 		return;
 	}

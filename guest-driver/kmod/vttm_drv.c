@@ -294,6 +294,8 @@ static int vttm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 	ret = vttm_device_init(vdev);
 	if (!ret)
+		ret = vttm_lost_init(vdev);
+	if (!ret)
 		ret = vttm_fault_init(vdev);
 	if (!ret)
 		ret = vttm_ring_init(vdev, VTTM_ENGINE_COPY, "vttm-copy");
@@ -330,6 +332,7 @@ static void vttm_stop(struct pci_dev *pdev)
 	vttm_recover_stop(vdev);
 	if (!drm_dev_is_unplugged(&vdev->drm))
 		drm_dev_unplug(&vdev->drm);
+	vttm_lost_stop(vdev);
 	/* Rings and fault ring are freed next, and registers are unmapped. */
 	vttm_power_stop(vdev);
 	/* Who has it open keeps buffers and address spaces, but this bus is not theirs any more. */

@@ -62,8 +62,12 @@ struct vttm_stats {
 	atomic64_t resets;
 	atomic64_t function_resets;
 	atomic64_t device_resets; /* that the device has made by itself */
+	atomic64_t vram_losses;   /* times that VRAM was not what it was: see vttm_lost.c */
 	atomic64_t sleeps;
 };
+
+/* The first of VRAM is the driver's own: see vttm_lost.c. */
+#define VTTM_VRAM_RESERVED PAGE_SIZE
 
 /* See vttm_balloon.c. */
 struct vttm_balloon {
@@ -87,11 +91,11 @@ struct vttm_device {
 	u64 features; /* VTTM_FEATURE_* */
 	bool dead; /* the device failed or is gone: bus mastering is off, for ever */
 	bool gone; /* it is dead because it is gone */
+	bool stopped; /* the driver leaves it: it is at rest, and gets no more jobs */
 	/*
 	 * What is mapped for DMA would bounce. So what CPU and device use at the same time is in
 	 * memory of dma_alloc_coherent(). Rings are there in any case.
 	 */
-	bool stopped; /* the driver leaves it: it is at rest, and gets no more jobs */
 	bool coherent_pages;  /* of buffers */
 	bool coherent_tables; /* page tables */
 
@@ -118,6 +122,11 @@ struct vttm_device {
 	u32 seen_stale;
 	struct xarray vms; /* struct vttm_vm, by id */
 	u32 irq_enable;    /* VTTM_IRQ_* */
+
+	void __iomem *canary; /* these: see vttm_lost.c */
+	u64 canary_value;
+	u32 vram_epoch; /* goes up when VRAM has lost its content */
+	struct work_struct lost_work;
 
 	struct vttm_fault_record *faults; /* the fault ring; NULL: the device has none */
 	dma_addr_t faults_dma;
@@ -215,6 +224,8 @@ int vttm_faults_show(struct seq_file *m, void *unused);
 extern const struct pci_error_handlers vttm_err_handlers;
 extern const struct dev_pm_ops vttm_pm_ops;
 int vttm_power_restart(struct vttm_device *vdev);
+void vttm_power_stop(struct vttm_device *vdev);
+void vttm_power_shutdown(struct vttm_device *vdev);
 
 /* vttm_recover.c */
 void vttm_recover_init(struct vttm_device *vdev);
@@ -224,8 +235,6 @@ void vttm_recover_flush(struct vttm_device *vdev);
 void vttm_recover_disable(struct vttm_device *vdev);
 void vttm_recover_enable(struct vttm_device *vdev);
 void vttm_recover_stop(struct vttm_device *vdev);
-void vttm_power_stop(struct vttm_device *vdev);
-void vttm_power_shutdown(struct vttm_device *vdev);
 
 /* vttm_sched.c */
 int vttm_sched_init(struct vttm_device *vdev);
@@ -256,7 +265,15 @@ int vttm_mm_init(struct vttm_device *vdev);
 void vttm_bo_detach_all(struct vttm_device *vdev);
 u32 vttm_bo_count_vram(struct vttm_device *vdev, u64 *bytes);
 
+/* vttm_lost.c */
+int vttm_lost_init(struct vttm_device *vdev);
+void vttm_lost_check(struct vttm_device *vdev);
+void vttm_lost_flush(struct vttm_device *vdev);
+void vttm_lost_stop(struct vttm_device *vdev);
+void vttm_canary_plant(struct vttm_device *vdev);
+
 /* vttm_vram.c, vttm_gtt.c */
+u64 vttm_vram_room(u64 limit);
 int vttm_vram_init(struct vttm_device *vdev);
 int vttm_gtt_init(struct vttm_device *vdev);
 

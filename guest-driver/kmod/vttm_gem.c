@@ -157,7 +157,7 @@ int vttm_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *f
 		return -EINVAL;
 
 	if (args->domains & VTTM_DOMAIN_VRAM)
-		room = vdev->vram_size;
+		room = vttm_vram_room(vdev->vram_size);
 	if (args->domains & VTTM_DOMAIN_GTT)
 		room = max(room, vdev->gtt_size);
 	if (args->size > room)

@@ -92,8 +92,10 @@ static struct vttm_job *vttm_migrate_job(struct vttm_device *vdev, struct vttm_b
 					       &vdev->migrate_entity, NULL, VTTM_MIGRATE_DWORDS,
 					       NULL);
 
-	if (!IS_ERR(job))
+	if (!IS_ERR(job)) {
 		job->bo = bo;
+		job->vram_epoch = READ_ONCE(vdev->vram_epoch);
+	}
 	return job;
 }
 

@@ -12,11 +12,15 @@
 #include <linux/pm.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_gem.h>
 #include <drm/drm_print.h>
 
 #include "vttm_bo.h"
 #include "vttm_drv.h"
 #include "vttm_vm.h"
+
+/* Each move gets three tries: see vttm_ring_resume(). */
+#define VTTM_EVICT_TIMEOUT (30 * HZ)
 
 /* Ends all that the device may be doing. Translations are needed up to here, and not any more. */
 static void vttm_park_device(struct vttm_device *vdev)
@@ -85,6 +89,7 @@ int vttm_power_restart(struct vttm_device *vdev)
 	}
 
 	mutex_lock(&vdev->hw_lock);
+	vttm_lost_check(vdev);
 	vttm_balloon_restore(vdev);
 	vttm_vm_restore_all(vdev);
 	/* Before anybody looks whether they are enabled: see vttm_hw_runs(). */
@@ -94,11 +99,6 @@ int vttm_power_restart(struct vttm_device *vdev)
 	return 0;
 }
 
-static int vttm_unpark(struct vttm_device *vdev)
-{
-	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_power_restart(vdev);
-
-	if (ret)
 /*
  * For the driver that leaves, behind drm_dev_unplug(): the device comes to rest, and then all jobs
  * end. Not the other way round: with its job a buffer may be freed, and the driver's own jobs reach
@@ -136,6 +136,11 @@ void vttm_power_shutdown(struct vttm_device *vdev)
 	mutex_unlock(&vdev->hw_lock);
 }
 
+static int vttm_unpark(struct vttm_device *vdev)
+{
+	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_power_restart(vdev);
+
+	if (ret)
 		vttm_hw_kill(vdev, "the device does not start again");
 	/* Also then: the jobs that wait have to fail. */
 	vttm_sched_unpark(vdev);
@@ -143,23 +148,66 @@ void vttm_power_shutdown(struct vttm_device *vdev)
 	return ret;
 }
 
+/* Queues the moves of all that is in VRAM, but for what cannot leave: the first error. */
+static int vttm_evict_begin(struct vttm_device *vdev)
+{
+	/* Rather leave a buffer where it is than have the OOM killer come for somebody. */
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
+	unsigned long id = 0; /* none has it */
+	struct vttm_bo *bo;
+	int first = 0;
+
+	while ((bo = vttm_bo_next(vdev, &id))) {
+		int ret;
+
+		dma_resv_lock(bo->tbo.base.resv, NULL);
+		ret = vttm_bo_leave_vram(bo, &ctx);
+		dma_resv_unlock(bo->tbo.base.resv);
+		drm_gem_object_put(&bo->tbo.base);
+		/* One job that does not end may be the same for all: it has had its time. */
+		if (ret == -EBUSY)
+			ctx.no_wait_gpu = true;
+		first = first ?: ret;
+	}
+	return first;
+}
+
+/* Moves that have begun end, or have had their time: -EBUSY. */
+static int vttm_evict_end(struct vttm_device *vdev)
+{
+	unsigned long end = jiffies + VTTM_EVICT_TIMEOUT;
+	unsigned long id = 0; /* none has it */
+	struct vttm_bo *bo;
+	int ret = 0;
+
+	while ((bo = vttm_bo_next(vdev, &id))) {
+		long left = end - jiffies;
+
+		if (dma_resv_wait_timeout(bo->tbo.base.resv, DMA_RESV_USAGE_KERNEL, false,
+					  max(left, 0L)) <= 0)
+			ret = -EBUSY;
+		drm_gem_object_put(&bo->tbo.base);
+	}
+	return ret;
+}
+
 static int vttm_evict_vram(struct vttm_device *vdev)
 {
-	struct ttm_resource_manager *man = ttm_manager_type(&vdev->ttm, TTM_PL_VRAM);
-	int ret;
+	int begin, end;
 
 	if (READ_ONCE(vdev->dead))
 		return 0;
-	ret = ttm_resource_manager_evict_all(&vdev->ttm, man);
-	if (ret)
-		drm_err(&vdev->drm, "no room for the content of VRAM: %d\n", ret);
-	return ret;
+	begin = vttm_evict_begin(vdev);
+	end = vttm_evict_end(vdev);
+	if (begin || end)
+		drm_err(&vdev->drm, "VRAM cannot be emptied: %d\n", begin ?: end);
+	return begin ?: end;
 }
 
 /*
  * Which way the function is reset, the PCI core does not say. A function level reset keeps VRAM, a
  * trip to D3hot does not. So VRAM is evicted, and nobody fills it before the reset: SUBMIT waits.
- * Without room for all of it the rest stays there and takes its chance.
+ * What cannot leave stays there and takes its chance: see vttm_lost.c.
  */
 static void vttm_reset_prepare(struct pci_dev *pdev)
 {
@@ -177,6 +225,7 @@ static void vttm_reset_done(struct pci_dev *pdev)
 	atomic64_inc(&vdev->stats.function_resets);
 	vttm_unpark(vdev);
 	up_write(&vdev->validate_lock);
+	vttm_lost_flush(vdev);
 }
 
 const struct pci_error_handlers vttm_err_handlers = {

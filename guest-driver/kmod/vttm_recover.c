@@ -45,6 +45,7 @@ static void vttm_recover_cancel(struct vttm_device *vdev)
 
 static void vttm_recover_reset(struct vttm_device *vdev)
 {
+	u32 epoch = vdev->vram_epoch;
 	unsigned int i;
 
 	drm_err(&vdev->drm, "the device has reset itself: starting it again\n");
@@ -55,8 +56,14 @@ static void vttm_recover_reset(struct vttm_device *vdev)
 		vttm_recover_cancel(vdev);
 		return;
 	}
-	for (i = 0; i < VTTM_NUM_ENGINES; i++)
-		vttm_ring_resume(&vdev->engines[i], VTTM_RING_NOWHERE);
+	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
+		if (vdev->vram_epoch == epoch) {
+			vttm_ring_resume(&vdev->engines[i], VTTM_RING_NOWHERE);
+			continue;
+		}
+		/* Without VRAM what was in a ring, and has not ended, is not worth another try. */
+		vttm_ring_cancel_all(&vdev->engines[i], -ENODATA);
+	}
 	/* What the host asked for meanwhile. */
 	vttm_balloon_notify(vdev);
 }

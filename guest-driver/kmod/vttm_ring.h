@@ -72,6 +72,7 @@ struct vttm_job {
 	u32 num_objs;
 	/* The driver's own: what it moves or clears. Its fence keeps that from being freed. */
 	struct vttm_bo *bo;
+	u32 vram_epoch; /* vttm_device.vram_epoch when it was made */
 	struct vttm_fence *fence;
 	unsigned int tries; /* that came to nothing */
 	u32 num_dwords;

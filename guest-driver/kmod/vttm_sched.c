@@ -124,6 +124,9 @@ static int vttm_job_check(struct vttm_job *job)
 	/* With the device goes what was in VRAM: that is no failed move. */
 	if (vttm_sched_has_ended(job->engine->vdev))
 		return -ENODEV;
+	/* What it was to move may have been in VRAM when that lost its content. */
+	if (job->bo && job->vram_epoch != READ_ONCE(job->engine->vdev->vram_epoch))
+		return -ENODATA;
 	for (i = 0; i < job->num_objs; i++)
 		if (READ_ONCE(gem_to_vttm_bo(job->objs[i])->lost))
 			return -ENODATA;

@@ -14,6 +14,7 @@ struct vttm_vram {
 	struct ttm_resource_manager base;
 	struct mutex lock; /* buddy */
 	struct gpu_buddy buddy;
+	struct list_head reserved; /* its block: VTTM_VRAM_RESERVED */
 	u64 visible;
 };
 
@@ -62,6 +63,12 @@ u64 vttm_vram_offset(struct ttm_resource *res, u64 offset)
 	}
 	WARN_ON_ONCE(1);
 	return 0;
+}
+
+/* The most that buffers can have of VRAM below @limit. */
+u64 vttm_vram_room(u64 limit)
+{
+	return limit ? limit - VTTM_VRAM_RESERVED : 0;
 }
 
 static int vttm_vram_alloc(struct ttm_resource_manager *man, struct ttm_buffer_object *tbo,
@@ -182,6 +189,9 @@ static void vttm_vram_fini(struct drm_device *drm, void *arg)
 
 	ttm_resource_manager_evict_all(ttm, &vram->base);
 	ttm_resource_manager_set_used(&vram->base, false);
+	mutex_lock(&vram->lock);
+	gpu_buddy_free_list(&vram->buddy, &vram->reserved, 0);
+	mutex_unlock(&vram->lock);
 	gpu_buddy_fini(&vram->buddy);
 	ttm_resource_manager_cleanup(&vram->base);
 	ttm_set_driver_manager(ttm, TTM_PL_VRAM, NULL);
@@ -203,6 +213,16 @@ int vttm_vram_init(struct vttm_device *vdev)
 	if (ret)
 		return ret;
 	gpu_buddy_driver_set_lock(&vram->buddy, &vram->lock);
+
+	INIT_LIST_HEAD(&vram->reserved);
+	mutex_lock(&vram->lock);
+	ret = gpu_buddy_alloc_blocks(&vram->buddy, 0, VTTM_VRAM_RESERVED, VTTM_VRAM_RESERVED,
+				     PAGE_SIZE, &vram->reserved, GPU_BUDDY_RANGE_ALLOCATION);
+	mutex_unlock(&vram->lock);
+	if (ret) {
+		gpu_buddy_fini(&vram->buddy);
+		return ret;
+	}
 
 	vram->base.func = &vttm_vram_funcs;
 	ttm_resource_manager_init(&vram->base, &vdev->ttm, vdev->vram_size);

@@ -73,7 +73,7 @@ TEST_F(HostBalloonTest, WhatDoesNotFitIsRefusedAndNotLost) {
     };
     std::puts("at work");
     std::fflush(stdout);
-    ASSERT_TRUE(wait_for([&] { return limit() <= static_cast<std::int64_t>(4 * kMib); }));
+    ASSERT_TRUE(wait_for([&] { return limit() <= static_cast<std::int64_t>(6 * kMib); }));
     for (int i = 0; i < 3; ++i) {
         const int error = gpu.submit_errno(VTTM_ENGINE_COPY, PacketBuilder().nop(), {&large});
         EXPECT_EQ(error, ENOSPC);

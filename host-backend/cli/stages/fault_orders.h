@@ -19,7 +19,7 @@ namespace vttm::cli {
 SwapCycleConfig small_guest(const char* name, std::uint64_t seed);
 
 // So much VRAM that its buffers there do not fit.
-inline constexpr std::uint64_t kSmallVramMib = 4;
+inline constexpr std::uint64_t kSmallVramMib = 6;
 
 // How much VRAM the host leaves to the guest from now on; returns before the guest has obeyed.
 void ask_vram(machine::Machine& machine, std::uint64_t mib);
