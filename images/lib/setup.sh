@@ -133,6 +133,7 @@ setup_build() {
     initramfs=$(tail -n 1 "$vm/.initramfs")
 
     setup_copy "$qemu/qemu-system-x86_64" "$vm/qemu-system-x86_64"
+    setup_copy "$qemu/vttm-test" "$vm/vttm-test"
     setup_copy "$build/host-backend/model/libvttm-model.so.1" "$vm/libvttm-model.so.1"
     setup_manifest "$vm" "$kernel" "$initramfs"
     printf '%s\n' "$qemu" "$kernel" "${initramfs%/*}" >"$vm/cache-entries"

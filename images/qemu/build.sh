@@ -62,7 +62,7 @@ copy_tree() {
     mkdir -p "$1" && (cd "$2" && tar --exclude-vcs --exclude=./build -cf - .) | tar -xf - -C "$1"
 }
 
-# hook SRC: makes the device part of the tree: a folder, and one line each in two files.
+# hook SRC: makes the device part of the tree: a folder, and a line each in two files; its test likewise.
 hook() {
     local src version
     src=$1
@@ -72,10 +72,13 @@ hook() {
     *) hook_die "it is QEMU $version, and the device is written for 10.x" ;;
     esac
     [ ! -e "$src/hw/vttm" ] || hook_die "the tree has a folder hw/vttm already"
-    grep -q "^subdir('pci')" "$src/hw/meson.build" && grep -q '^source pci/Kconfig' "$src/hw/Kconfig" ||
-        hook_die "hw/meson.build or hw/Kconfig is not made as in QEMU 10.0"
+    grep -q "^subdir('pci')" "$src/hw/meson.build" && grep -q '^source pci/Kconfig' "$src/hw/Kconfig" &&
+        grep -q '^qtest_executables = {}' "$src/tests/qtest/meson.build" 2>/dev/null ||
+        hook_die "hw/meson.build, hw/Kconfig or tests/qtest/meson.build is not made as in QEMU 10.0"
     mkdir "$src/hw/vttm" &&
         cp "$device"/*.c "$device"/*.h "$device/Kconfig" "$device/meson.build" "$device/trace-events" "$src/hw/vttm/" &&
+        mv "$src/hw/vttm/vttm-test.c" "$src/tests/qtest/" &&
+        sed -i "s/^qtest_executables = {}/qtests_x86_64 += ['vttm-test']\nqtests += {'vttm-test': [vttm_protocol]}\n&/" "$src/tests/qtest/meson.build" &&
         echo "subdir('vttm')" >>"$src/hw/meson.build" &&
         echo 'source vttm/Kconfig' >>"$src/hw/Kconfig" || return
     # Debian's tarball leaves out the firmware that configure wants to see when bzip2 is installed. It is
@@ -128,10 +131,10 @@ build() {
 
     vttm_step "configure QEMU" "$log" in_build "$work/build" ../src/configure --cc="$(compiler)" \
         --python=/usr/bin/python3 $configure_flags || build_die "QEMU cannot be configured" "$work"
-    vttm_step "build QEMU" "$log" in_build "$work/build" ninja -j "$jobs" qemu-system-x86_64 ||
+    vttm_step "build QEMU" "$log" in_build "$work/build" ninja -j "$jobs" qemu-system-x86_64 tests/qtest/vttm-test ||
         build_die "QEMU does not build" "$work"
     check_binary "$work/build/qemu-system-x86_64"
-    cp "$work/src/VERSION" "$out/version" && mv "$work/build/qemu-system-x86_64" "$out/" && rm -rf "$work"
+    cp "$work/src/VERSION" "$out/version" && mv "$work/build/qemu-system-x86_64" "$work/build/tests/qtest/vttm-test" "$out/" && rm -rf "$work"
 }
 
 # build_die WHAT WORK: QEMU's own log is in the work folder, which goes away.

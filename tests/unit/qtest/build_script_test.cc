@@ -34,6 +34,7 @@ protected:
         Write("qemu/VERSION", "10.0.13\n");
         Write("qemu/hw/meson.build", "subdir('pci')\nsubdir('xtensa')\n");
         Write("qemu/hw/Kconfig", "source pci/Kconfig\n");
+        Write("qemu/tests/qtest/meson.build", "qtest_executables = {}\n");
         Write("qemu/configure", "#!/bin/sh\nexit 1\n");
     }
     void Write(const std::string& name, const std::string& text) {
@@ -110,7 +111,12 @@ TEST_F(BuildScript, DeviceIsThereAlready) {
 
 TEST_F(BuildScript, NoPlaceForTheHook) {
     Write("qemu/hw/Kconfig", "rsource \"pci/Kconfig\"\n");
-    ExpectRefused("hw/meson.build or hw/Kconfig is not made as in QEMU 10.0");
+    ExpectRefused("hw/meson.build, hw/Kconfig or tests/qtest/meson.build is not made as in QEMU 10.0");
+}
+
+TEST_F(BuildScript, NoPlaceForTheTest) {
+    Write("qemu/tests/qtest/meson.build", "foreach dir : target_dirs\n");
+    ExpectRefused("hw/meson.build, hw/Kconfig or tests/qtest/meson.build is not made as in QEMU 10.0");
 }
 
 }  // namespace

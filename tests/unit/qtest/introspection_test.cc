@@ -100,6 +100,32 @@ TEST_F(Introspection, AFullDiskLosesNoRecordSilently) {
     EXPECT_NE(vm->process().Log().find("cannot write the trace log"), std::string::npos);
 }
 
+// Each key that they have is in the device's page for QEMU's documentation.
+TEST_F(Introspection, TheJsonPropertiesAreDocumented) {
+    Start({.device_properties = R"(,fault-plan={"faults": [{"kind": "irq-lost",, "engine": "copy"}]})"});
+    gpu->SetReg(VTTM_REG_IRQ_ENABLE, VTTM_IRQ_ENGINE(0));
+    ASSERT_TRUE(gpu->WaitFence(VTTM_ENGINE_COPY, gpu->Submit(VTTM_ENGINE_COPY, {}, VTTM_PKT_FLAG_IRQ)));
+    std::ifstream file(VTTM_SOURCE_ROOT "/qemu-device/docs/vttm.rst");
+    const std::string page{std::istreambuf_iterator<char>(file), {}};
+    const std::string schema = page.substr(page.find("JSON properties"), page.find("Class 0x0380") - page.find("JSON properties"));
+    unsigned keys = 0;
+    const auto look = [&](const auto& self, const nlohmann::json& value) -> void {
+        if (!value.is_structured()) return;
+        for (const auto& [key, inner] : value.items()) {
+            if (value.is_object()) {
+                EXPECT_NE(schema.find('"' + key + '"'), schema.npos) << key;
+                keys++;
+            }
+            self(self, inner);
+        }
+    };
+    const auto faults = nlohmann::json::parse(vm->DeviceProperty("faults").get<std::string>());
+    ASSERT_EQ(faults.at("log").size(), 1u);
+    look(look, faults);
+    look(look, nlohmann::json::parse(vm->DeviceProperty("stats").get<std::string>()));
+    EXPECT_GE(keys, 40u);
+}
+
 // A driver's author who wants to see what a small TLB does.
 TEST_F(Introspection, TheSizeOfTheTlb) {
     for (const auto& [size, expect] : {std::pair{"", 0}, {",tlb-entries=4", 60}}) {
