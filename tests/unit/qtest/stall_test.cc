@@ -178,7 +178,10 @@ protected:
     /// A device all of whose VRAM takes memory.
     void StartFull() { Start({.vram_size = kVram}), Touch(); }
     void Touch() {
-        ASSERT_EQ(gpu->Run(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, kVram, 0x11111111)}), 0u);
+        // The host's disk may be slow.
+        ASSERT_TRUE(gpu->WaitFence(VTTM_ENGINE_COPY,
+                                   gpu->Submit(VTTM_ENGINE_COPY, {Fill(VTTM_SPACE_VRAM, 0, kVram, 0x11111111)}),
+                                   3 * kPatience));
     }
     void SetPower(uint32_t state) { vm->SetConfig32(kSlot, gpu->Capability(kCapPower) + 4, state); }
     uint64_t MemoryTaken() {
