@@ -12,7 +12,7 @@
 namespace vttm::guest::test {
 namespace {
 
-constexpr const char* kEnd = "/tmp/balloon-end";
+constexpr const char* kEnd = "/tmp/host-is-done";
 
 // What each page of a mapping says: whose it is, and in which round.
 std::uint64_t mark(std::uint64_t buffer, std::uint64_t page, std::uint64_t round) {

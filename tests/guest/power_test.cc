@@ -53,6 +53,7 @@ TEST_F(PowerTest, AFunctionResetKeepsAllContent) {
     reset_function();
     const Stats after = driver_stats(files);
     EXPECT_EQ(after.at("function_resets"), before.at("function_resets") + 1);
+    EXPECT_EQ(after.at("vram_losses"), before.at("vram_losses"));
     buffers.expect_intact(1, Actor::kCpu);
     buffers.expect_intact(1, Actor::kDevice);
     buffers.fill(2);
@@ -66,9 +67,11 @@ TEST_F(PowerTest, AFunctionResetKeepsAllContent) {
 TEST_F(PowerTest, AResetThatLosesVramKeepsAllContent) {
     Stamped buffers;
     create(buffers);
+    const std::int64_t losses = stat("vram_losses");
     files.write(pci() + "/reset_method", "pm\n");
     reset_function();
     files.write(pci() + "/reset_method", "default\n");
+    EXPECT_EQ(stat("vram_losses"), losses + 1) << "the device was not in D3hot";
     buffers.expect_intact(1, Actor::kCpu);
     buffers.expect_intact(1, Actor::kDevice);
 }
@@ -140,6 +143,7 @@ TEST_F(SleepTest, KeepsAllContent) {
     ASSERT_EQ(sleep(), 0);
     const Stats after = driver_stats(files);
     EXPECT_EQ(after.at("sleeps"), before.at("sleeps") + 1);
+    EXPECT_EQ(after.at("vram_losses"), before.at("vram_losses") + 1) << "the device was not in D3hot";
     EXPECT_GT(after.at("moves_vram_gtt"), before.at("moves_vram_gtt")) << "nothing was evicted";
     buffers.expect_intact(1, Actor::kCpu);
     buffers.expect_intact(1, Actor::kDevice);

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <regex>
+
+#include "host-backend/cli/stages/stage.h"
 
 #include "host-backend/cli/ordered_faults.h"
 
@@ -47,6 +50,16 @@ std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle
             if (bad.cls != cls) why += fmt::format("unexpected: {}\n", oracle::describe(bad));
     }
     return why;
+}
+
+void check_iommu(const std::string& suite, machine::Machine& machine, report::TestResults& into) {
+    static const std::regex kFault(R"(DMAR: [^\n]*fault addr[^\n]*)");
+    const std::string console = console_of(machine);
+    std::smatch fault;
+    const bool met = std::regex_search(console, fault, kFault);
+    into.cases.push_back(make_case(suite, "the_iommu_reports_nothing",
+                                   met ? report::TestStatus::kFailed : report::TestStatus::kPassed,
+                                   met ? fault.str() + "\n" : ""));
 }
 
 std::string uneven(Session& session, const oracle::Counters& before, std::chrono::milliseconds patience) {

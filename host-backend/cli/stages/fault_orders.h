@@ -12,6 +12,7 @@
 #include "host-backend/cli/swap_cycle.h"
 #include "host-backend/machine/machine.h"
 #include "host-backend/oracle/verdict.h"
+#include "host-backend/report/test_results.h"
 
 namespace vttm::cli {
 
@@ -40,6 +41,9 @@ private:
 
 // Why not: device and CPU must have found exactly @count bad pages, of @cls.
 std::string must_find(const oracle::CycleResult& seen, std::size_t count, oracle::PageClass cls);
+
+// A case more: the guest's IOMMU, in whose console it says so, must have met no address that is nobody's.
+void check_iommu(const std::string& suite, machine::Machine& machine, report::TestResults& into);
 
 // Why not: all balances must be as they were @before. TTM frees from a workqueue: for at most @patience it may take its time.
 std::string uneven(Session& session, const oracle::Counters& before, std::chrono::milliseconds patience);

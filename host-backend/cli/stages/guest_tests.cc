@@ -170,13 +170,13 @@ void run_guest_tests(const StageContext& context, report::TestResults& into) {
     context.progress.phase("test guest: GoogleTest in the guest");
     into.append(run_program(
         context, machine,
-        "-SleepTest.*:HostUnplugTest.*:HostBalloonTest.*:HostMigrationTest.*:HostRingFaultTest.*:IommuTest.*:Bounce*Test.*"));
+        "-SleepTest.*:HostUnplugTest.*:HostBalloonTest.*:HostMigrationTest.*:HostRingFaultTest.*:HostVramLossTest.*:"
+        "HostSlowStopTest.*:IommuTest.*:Bounce*Test.*"));
     check_guest(context, machine);
     machine.stop(milliseconds(5000));
     run_iommu_tests(context, into);
     run_bounce_tests(context, into);
     run_two_cpu_tests(context, into);
-    run_sleep_tests(context, into);
 }
 
 }  // namespace vttm::cli

@@ -185,15 +185,17 @@ private:
 };
 
 void unplug_in_a_machine(const StageContext& context, const std::string& suite, const std::string& cmdline,
-                         report::TestResults& into) {
+                         bool iommu, report::TestResults& into) {
     SwapCycleConfig config = small_guest("hot-unplug", 4713);
     machine::MachineConfig mc = stage_machine(context, config);
     mc.root_port = true;
+    mc.iommu = iommu;
     mc.cmdline_extra += cmdline;
     machine::Machine machine(mc);
     context.progress.phase(fmt::format("test {}: boot", suite));
     machine.start();
     HotUnplug(context, config, machine, suite, into).run();
+    if (iommu) check_iommu(suite, machine, into);
     check_guest(context, machine);
     machine.stop(seconds(5));
 }
@@ -201,8 +203,9 @@ void unplug_in_a_machine(const StageContext& context, const std::string& suite, 
 }  // namespace
 
 void run_hot_unplug(const StageContext& context, report::TestResults& into) {
-    unplug_in_a_machine(context, "hot_unplug", "", into);
-    unplug_in_a_machine(context, "hot_unplug_bounce", " swiotlb=force", into);
+    unplug_in_a_machine(context, "hot_unplug", "", false, into);
+    unplug_in_a_machine(context, "hot_unplug_bounce", " swiotlb=force", false, into);
+    unplug_in_a_machine(context, "hot_unplug_iommu", "", true, into);
 }
 
 }  // namespace vttm::cli

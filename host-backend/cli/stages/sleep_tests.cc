@@ -56,9 +56,9 @@ void run_sleep_tests(const StageContext& context, report::TestResults& into) {
     const milliseconds patience = context.variant.scaled(seconds(180));
     config.liveness = patience + seconds(60);  // its silence is no hang
     machine::Machine machine(config);
-    context.progress.phase("test guest: boot");
+    context.progress.phase("test sleep: boot");
     machine.start();
-    context.progress.phase("test guest: sleep");
+    context.progress.phase("test sleep: tests in the guest");
     guest_exec(machine, {"/bin/busybox", "sh", "-c", kCommand}, context.variant.scaled(seconds(30)));
     const auto end = std::chrono::steady_clock::now() + patience;
     while (console_of(machine).find(kDone) == std::string::npos &&

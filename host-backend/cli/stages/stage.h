@@ -73,6 +73,8 @@ void run_device_faults(const StageContext& context, report::TestResults& into);
 void run_hot_unplug(const StageContext& context, report::TestResults& into);
 // The machine moved, and taken back in time, with the device at work and in the middle of a swap cycle.
 void run_migration(const StageContext& context, report::TestResults& into);
+// The function reset, the driver unbound and the machine shut down at a bad moment.
+void run_power(const StageContext& context, report::TestResults& into);
 // A short swap cycle per backup, and one with the hog in a limited memory cgroup.
 void run_short_cycles(const StageContext& context, report::TestResults& into);
 
