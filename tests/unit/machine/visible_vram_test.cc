@@ -36,6 +36,15 @@ class VisibleVramTest : public VmTest {
     static std::string visible(Machine& m) {
         return output(m, {"/bin/busybox", "sh", "-c", "grep visible /sys/kernel/debug/dri/*/ttm_vram"}, 20s);
     }
+    // What the device itself decodes now.
+    static std::uint64_t bar2_mib(Machine& m) {
+        for (const auto& bus : m.qmp("query-pci", {}))
+            for (const auto& device : bus.at("devices"))
+                if (device.at("qdev_id") == "vttm0")
+                    for (const auto& region : device.at("regions"))
+                        if (region.at("bar") == 2) return region.at("size").get<std::uint64_t>() >> 20;
+        return 0;
+    }
     static std::string run_tests(Machine& m, const std::string& filter, int status = 0) {
         return output(m, {"/bin/vttm-guest-tests", "--gtest_filter=" + filter}, 300s, status);
     }
@@ -57,6 +66,11 @@ TEST_F(VisibleVramTest, TheDriverResizesTheBar) {
         << visible(m);
     run_tests(m, kStaysInVram);
     expect_buffers_work(m);
+    // A reset sets the size of BAR2 back, and the kernel has to set it again: VRAM above it is seen by CPUs.
+    run_tests(m, "PowerTest.*");
+    EXPECT_NE(visible(m).find(fmt::format("visible {} MiB", config.vram_mib)), std::string::npos);
+    run_tests(m, kStaysInVram);
+    EXPECT_EQ(bar2_mib(m), config.vram_mib);
     m.stop(10s);
 }
 
