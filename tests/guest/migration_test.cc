@@ -10,7 +10,7 @@
 namespace vttm::guest::test {
 namespace {
 
-constexpr const char* kEnd = "/tmp/worker-end";
+constexpr const char* kEnd = "/tmp/host-is-done";
 constexpr std::uint64_t kBytes = 8 * kMib;
 constexpr std::uint32_t kPages = kBytes / kPage;
 

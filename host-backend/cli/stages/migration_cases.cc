@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "host-backend/cli/stages/fault_orders.h"
-#include "host-backend/cli/stages/guest_worker.h"
+#include "host-backend/cli/stages/guest_half.h"
 #include "host-backend/cli/stages/stage.h"
 #include "host-backend/cli/swap_cycle.h"
 #include "protocol/vttm_stamp.h"
@@ -69,10 +69,7 @@ private:
         return why;
     }
     std::string with_a_worker(const std::function<std::string()>& act) {
-        GuestWorker worker(machine_, context_.variant, "HostMigrationTest.JobsGoOnElsewhere");
-        std::string why = worker.start();
-        if (why.empty()) why = act();
-        return why + worker.finish();
+        return GuestHalf(context_, machine_).run("HostMigrationTest.JobsGoOnElsewhere", act);
     }
     // Stops the machine when both engines have work before them. Why not.
     std::string stop_at_work() {
