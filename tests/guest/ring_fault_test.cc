@@ -165,7 +165,7 @@ TEST_F(HostRingFaultTest, MoveAmongJobs) {
 TEST_F(HostRingFaultTest, MoveThatNeverEnds) {
     const Gpu::Bound old = gpu.create(kMib, VTTM_DOMAIN_VRAM);
     gpu.fill(old, 7);
-    const Gpu::Bound fresh = gpu.create(64 * kMib, VTTM_DOMAIN_VRAM);
+    const Gpu::Bound fresh = gpu.create(62 * kMib, VTTM_DOMAIN_VRAM);
     ready();
     gpu.fill(fresh, 8);
     EXPECT_EQ(count_unequal(fresh.buffer.map(), 8), 0u);

@@ -148,7 +148,7 @@ void run_power(const StageContext& context, report::TestResults& into) {
         context.progress.phase("test power: boot");
         machine.start();
         PowerCases(context, "vram_loss", machine, config.vram_mib, into).lose_vram();
-        check_guest(context, machine);
+        check_guest(context, machine, Orders::kFaults);
         machine.stop(seconds(5));
     }
     // What a device does to memory that is not its own any more, its IOMMU tells.
@@ -159,7 +159,7 @@ void run_power(const StageContext& context, report::TestResults& into) {
     PowerCases cases(context, "slow_stop", machine, config.vram_mib, into);
     cases.stop_slowly();
     check_iommu("slow_stop", machine, into);
-    check_guest(context, machine);
+    check_guest(context, machine, Orders::kFaults);
     cases.shut_down();
     machine.stop(seconds(5));
 }
