@@ -139,9 +139,13 @@ void vttm_power_shutdown(struct vttm_device *vdev)
 static int vttm_unpark(struct vttm_device *vdev)
 {
 	int ret = READ_ONCE(vdev->dead) ? -ENODEV : vttm_power_restart(vdev);
+	unsigned int i;
 
 	if (ret)
 		vttm_hw_kill(vdev, "the device does not start again");
+	/* They are empty. */
+	for (i = 0; !ret && i < VTTM_NUM_ENGINES; i++)
+		vttm_ring_resume(&vdev->engines[i], VTTM_RING_NOWHERE);
 	/* Also then: the jobs that wait have to fail. */
 	vttm_sched_unpark(vdev);
 	vttm_balloon_unpark(vdev);

@@ -45,6 +45,7 @@ struct vttm_fence *vttm_fence_create(void)
 int vttm_ring_init(struct vttm_device *vdev, unsigned int id, const char *name)
 {
 	struct vttm_engine *engine = &vdev->engines[id];
+	int ret;
 
 	engine->vdev = vdev;
 	engine->id = id;
@@ -62,29 +63,29 @@ int vttm_ring_init(struct vttm_device *vdev, unsigned int id, const char *name)
 	if (!engine->ring || !engine->values)
 		return -ENOMEM;
 
-	return vttm_ring_start(engine);
-}
-
-static void vttm_ring_set_starting(struct vttm_engine *engine, bool starting)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&engine->lock, flags);
-	engine->starting = starting;
-	spin_unlock_irqrestore(&engine->lock, flags);
+	ret = vttm_ring_start(engine);
+	if (!ret)
+		vttm_ring_resume(engine, VTTM_RING_NOWHERE);
+	return ret;
 }
 
 /*
  * Resets the engine and starts it on an empty ring. What is pending stays so, and none of it is put
- * into the ring meanwhile.
+ * into the ring until vttm_ring_resume() or vttm_ring_cancel_all() has dealt with all of it: a late
+ * interrupt could have a job tried again that either takes for one of before.
  */
 int vttm_ring_start(struct vttm_engine *engine)
 {
 	struct vttm_device *vdev = engine->vdev;
+	unsigned long flags;
 	u32 status;
 	int ret;
 
-	vttm_ring_set_starting(engine, true);
+	spin_lock_irqsave(&engine->lock, flags);
+	engine->starting = true;
+	engine->tail = 0;
+	spin_unlock_irqrestore(&engine->lock, flags);
+
 	vttm_write(vdev, vttm_engine_reg(engine, VTTM_ENG_CTRL), VTTM_ENG_CTRL_RESET);
 	ret = readl_poll_timeout(vdev->regs + vttm_engine_reg(engine, VTTM_ENG_STATUS), status,
 				 !(status & VTTM_ENG_STATUS_RESETTING), 10,
@@ -94,11 +95,9 @@ int vttm_ring_start(struct vttm_engine *engine)
 		return ret;
 	}
 
-	engine->tail = 0;
 	vttm_write64(vdev, vttm_engine_reg(engine, VTTM_ENG_RING_BASE_LO), engine->ring_dma);
 	vttm_write(vdev, vttm_engine_reg(engine, VTTM_ENG_RING_SIZE), VTTM_RING_SIZE);
 	vttm_write(vdev, vttm_engine_reg(engine, VTTM_ENG_CTRL), VTTM_ENG_CTRL_ENABLE);
-	vttm_ring_set_starting(engine, false);
 	return 0;
 }
 
@@ -291,6 +290,7 @@ void vttm_ring_cancel_all(struct vttm_engine *engine, int error)
 	list_for_each_entry_safe(fence, next, &engine->pending, link)
 		vttm_fence_finish(engine, fence, vttm_fence_is_there(engine, fence) ?
 						 vttm_fence_error(fence) : error);
+	engine->starting = false;
 	spin_unlock_irqrestore(&engine->lock, flags);
 }
 
@@ -363,11 +363,13 @@ static void vttm_ring_settle(struct vttm_engine *engine, struct vttm_fence *last
  */
 bool vttm_ring_skip_lost(struct vttm_engine *engine)
 {
+	/* Not into the rings of a device that has lost them: vttm_recover() puts it there. */
+	bool emit = vttm_hw_runs(engine->vdev);
 	unsigned long flags;
 	bool empty;
 
 	spin_lock_irqsave(&engine->lock, flags);
-	vttm_ring_settle(engine, vttm_ring_done(engine, VTTM_RING_NOWHERE).last, true);
+	vttm_ring_settle(engine, vttm_ring_done(engine, VTTM_RING_NOWHERE).last, emit);
 	empty = list_empty(&engine->pending);
 	spin_unlock_irqrestore(&engine->lock, flags);
 	return empty;
@@ -414,6 +416,7 @@ void vttm_ring_resume(struct vttm_engine *engine, u32 head)
 			vttm_fence_renew(engine, fence);
 		vttm_ring_emit(engine, fence->job);
 	}
+	engine->starting = false;
 	spin_unlock_irqrestore(&engine->lock, flags);
 }
 

@@ -152,7 +152,7 @@ static struct dma_fence *vttm_sched_run_job(struct drm_sched_job *sched_job)
 }
 
 /*
- * The driver leaves, and somebody may keep it from that until a job has ended: a job that takes long
+ * The driver leaves, and somebody may keep it from that until a job has ended: one that takes long
  * has had its time. Its engine first comes to rest.
  */
 static void vttm_sched_give_up(struct vttm_engine *engine)
@@ -270,17 +270,34 @@ static bool vttm_engine_is_empty(struct vttm_engine *engine)
 	return list_empty_careful(&engine->pending);
 }
 
+static bool vttm_engine_drain(struct vttm_engine *engine)
+{
+	bool empty;
+
+	return !read_poll_timeout(vttm_engine_is_empty, empty, empty, 1000, VTTM_STOP_TIMEOUT_US,
+				  false, engine);
+}
+
+/* Goes on behind lost fences. Whether there were some: what is behind them has its time, too. */
+static bool vttm_engine_skips(struct vttm_engine *engine)
+{
+	atomic64_t *lost = &engine->vdev->stats.fences_lost;
+	s64 before = atomic64_read(lost);
+
+	return vttm_ring_skip_lost(engine) || atomic64_read(lost) != before;
+}
+
 /* Waits until the rings are empty; false if one does not end. */
 bool vttm_sched_wait(struct vttm_device *vdev)
 {
-	bool all = true, empty;
+	bool all = true;
 	unsigned int i;
 
 	for (i = 0; i < VTTM_NUM_ENGINES; i++) {
 		struct vttm_engine *engine = &vdev->engines[i];
 
-		if (read_poll_timeout(vttm_engine_is_empty, empty, empty, 1000,
-				      VTTM_STOP_TIMEOUT_US, false, engine)) {
+		if (!vttm_engine_drain(engine) &&
+		    !(vttm_engine_skips(engine) && vttm_engine_drain(engine))) {
 			drm_err(&vdev->drm, "engine %s did not finish\n", engine->name);
 			all = false;
 		}

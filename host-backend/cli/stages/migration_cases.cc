@@ -145,8 +145,9 @@ private:
         const std::filesystem::path saved_swap = machine_.swap_disk().string() + ".saved";
         std::string why = add_image();
         if (why.empty()) why = stop_at_work();
-        if (why.empty()) why = job("snapshot-save", tag);
         if (!why.empty()) return why;
+        // From here on it stands still.
+        why = job("snapshot-save", tag);
         copy(machine_.swap_disk(), saved_swap);
         for (int i = 0; i < 2 && why.empty(); ++i) {
             machine_.resume();
@@ -159,7 +160,7 @@ private:
             copy(saved_swap, machine_.swap_disk());
         }
         machine_.resume();
-        return why + all_is_good();
+        return why.empty() ? all_is_good() : why;
     }
 
     const StageContext& context_;

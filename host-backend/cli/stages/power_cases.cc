@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <thread>
 
+#include "host-backend/cli/ordered_faults.h"
 #include "host-backend/cli/stages/fault_orders.h"
 #include "host-backend/cli/stages/guest_half.h"
 #include "host-backend/cli/stages/stage.h"
@@ -61,6 +63,8 @@ public:
             orders_.give(kSlowCopies);
             guest_.host_is_done();
             if (!guest_.wait_until_said("slow jobs are under way")) return std::string("no job is under way\n");
+            if (!idle_rules(fault_record(machine_)).empty() || machine_.stats().at("at_work").at("copy") != true)
+                return std::string("the jobs are not slow\n");
             return power_off();
         }, false);
     }

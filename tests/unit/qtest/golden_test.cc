@@ -101,6 +101,7 @@ protected:
     nlohmann::json Stats() {
         auto stats = nlohmann::json::parse(vm->DeviceProperty("stats").get<std::string>());
         stats.erase("time_ns");
+        stats.erase("at_work");  // of the moment, too
         return stats;
     }
     uint64_t Done() { return gpu->Reg64(VTTM_ENGINE_BASE(VTTM_ENGINE_COPY) + VTTM_ENG_BYTES_LO); }
