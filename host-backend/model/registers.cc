@@ -46,10 +46,10 @@ uint64_t Device::features() const {
     return kFeatures | (bus_.wants_witness() ? VTTM_FEATURE_WITNESS : 0u);
 }
 
-uint64_t Device::mmio_read(uint64_t off, unsigned size) {
+[[gnu::flatten]] uint64_t Device::mmio_read(uint64_t off, unsigned size) {
     if (removed()) [[unlikely]]
         return size >= 8 ? ~0ull : (1ull << size * 8) - 1;
-    if (off < VTTM_REGS_SIZE && (size == 4 || size == 8) && off % size == 0) {
+    if (off < VTTM_REGS_SIZE && (size == 4 || size == 8) && !(off & (size - 1))) {
         const uint32_t reg = static_cast<uint32_t>(off);
         if (size == 8) {
             if (auto v = read64(reg)) return *v;
@@ -70,7 +70,7 @@ uint64_t Device::mmio_read(uint64_t off, unsigned size) {
 }
 
 void Device::mmio_write(uint64_t off, uint64_t val, unsigned size) {
-    if (off >= VTTM_REGS_SIZE || (size != 4 && size != 8) || off % size) return bad_access();
+    if (off >= VTTM_REGS_SIZE || (size != 4 && size != 8) || (off & (size - 1))) return bad_access();
     const uint32_t reg = static_cast<uint32_t>(off);
     // While a reset is under way nothing is taken; what was written would be lost anyway.
     if (removed() || !gate_.enter()) return;

@@ -65,6 +65,9 @@ protected:
         chunk_go = true;
         ASSERT_TRUE(wait_for([&] { return rd(VTTM_REG_DEV_STATUS) == 0; }));
         bus_.on_map(nullptr);
+        vttm_model_pause(model_.get());  // nobody is in the hook, which knows what is here
+        trace_hook = nullptr;
+        vttm_model_resume(model_.get());
     }
     // Every register of every ring is as after a reset, and the driver can set the device up.
     void expect_reset() {
