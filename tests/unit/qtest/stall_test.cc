@@ -125,7 +125,7 @@ TEST_F(Stall, BehindAnIommuEachTurnIsShort) {
     EXPECT_TRUE(AtWork());
     vm->Qmp("stop");
     const Events turns = Traced("vttm_iommu_serve");
-    EXPECT_GE(turns.count, 1000u);
+    EXPECT_GE(turns.count, 100u);
     EXPECT_LE(turns.largest, uint64_t{VTTM_NUM_ENGINES}) << turns.count;
 }
 
