@@ -298,7 +298,7 @@ TEST_F(Indirect, AFaultWhileFetching) {
     bus_.add_hole(kIb + kPage, kPage);
     EXPECT_EQ(run(0, indirect(S, kIb, c.dwords())), VTTM_FAULT_BUS);
     EXPECT_EQ(rd64(VTTM_REG_FAULT_ADDR_LO), kIb + kPage);
-    EXPECT_EQ(eng(0, VTTM_ENG_STATUS), VTTM_ENG_STATUS_IDLE);
+    EXPECT_TRUE(wait_for([&] { return eng(0, VTTM_ENG_STATUS) == VTTM_ENG_STATUS_IDLE; }));  // a moment after the fence
     bus_.clear_holes();
     EXPECT_EQ(run(0, indirect(S, kIb, c.dwords())), 0u);
     EXPECT_EQ(out(), 299u);
