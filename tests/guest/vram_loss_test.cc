@@ -217,12 +217,13 @@ TEST_F(HostVramLossTest, AwayAndBack) {
 TEST_F(HostVramLossTest, AwayAndBackWithVram) {
     Gpu gpu;
     const std::vector<Owned> all = create(gpu, 4);
-    const std::int64_t losses = stat("vram_losses");
+    const std::int64_t losses = stat("vram_losses"), resets = stat("device_resets");
     say("at work");
     wait_for_the_host();
     gpu.run(VTTM_ENGINE_COPY, PacketBuilder().nop(), {&all[0].bound});
     EXPECT_EQ(count_lost(gpu, all), 0);
     EXPECT_EQ(stat("vram_losses"), losses);
+    EXPECT_EQ(stat("device_resets"), resets + 1) << "nobody has noticed";
 }
 
 }  // namespace
